@@ -1,0 +1,90 @@
+"""The way to PostgreSQL: one engine per process and short sessions from its factory."""
+
+from asyncpg import InternalClientError, PostgresError
+from sqlalchemy import event
+from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
+from sqlalchemy.pool import NullPool
+
+Sessions = async_sessionmaker[AsyncSession]
+
+
+def async_url(database_url: str) -> URL:
+    """Return the URL with the asyncpg driver, whatever form of `postgresql://` the operator wrote.
+
+    Raises:
+        ValueError: The URL is not one of PostgreSQL.
+    """
+    url = make_url(database_url)
+    if url.get_backend_name() not in ("postgresql", "postgres"):
+        raise ValueError(f"not a PostgreSQL URL: it begins with {url.drivername!r}, expected 'postgresql'")
+    return url.set(drivername="postgresql+asyncpg")
+
+
+def create_engine(
+    database_url: str,
+    *,
+    pool_size: int,
+    statement_timeout_ms: int,
+    name: str,
+    pooled: bool = True,
+    read_only: bool = False,
+) -> AsyncEngine:
+    """Open nothing yet; return an engine of at most `pool_size` connections (unpooled ones for tests and tools).
+
+    A `read_only` engine spends one round trip per statement: no transaction round it, no question before whether the
+    connection still lives. After a restart of the database its first statement fails, once, and renews the pool.
+    """
+    settings = {"application_name": name, "statement_timeout": str(statement_timeout_ms), "timezone": "UTC"}
+    connect_args = {"server_settings": settings, "timeout": 10}
+    # Parameters are people's data and secrets; an error message with them would end in a log.
+    if not pooled:
+        return _without_rows(
+            create_async_engine(
+                async_url(database_url), poolclass=NullPool, connect_args=connect_args, hide_parameters=True
+            )
+        )
+    if read_only:
+        settings["default_transaction_read_only"] = "on"
+    return _without_rows(
+        create_async_engine(
+            async_url(database_url),
+            isolation_level="AUTOCOMMIT" if read_only else None,
+            pool_size=pool_size,
+            max_overflow=0,
+            pool_timeout=10,
+            # A database that was restarted leaves dead connections in the pool; one round trip finds them.
+            pool_pre_ping=not read_only,
+            hide_parameters=True,
+            connect_args=connect_args,
+        )
+    )
+
+
+def _without_rows(engine: AsyncEngine) -> AsyncEngine:
+    """Keep the rows that PostgreSQL quotes in an error's DETAIL out of our errors, and so out of logs."""
+
+    @event.listens_for(engine.sync_engine, "handle_error")
+    def cut(context: ExceptionContext) -> None:
+        for error in (context.sqlalchemy_exception, context.original_exception):
+            if error is not None and error.args:
+                error.args = (str(error.args[0]).partition("\nDETAIL:")[0], *error.args[1:])
+        cause = context.original_exception.__cause__
+        if isinstance(cause, PostgresError):
+            cause.detail = None
+
+    return engine
+
+
+def in_short(error: BaseException) -> str:
+    """Return the error for a log's line: one sentence, without the statement and the links that SQLAlchemy adds."""
+    cause = getattr(error, "orig", None) or error
+    if isinstance(cause.__cause__, InternalClientError):
+        # The driver on itself: it was in the middle of something when PostgreSQL went away.
+        return "the connection ended in the middle of an operation"
+    return str(cause).partition("\n")[0] or type(cause).__name__
+
+
+def create_sessions(engine: AsyncEngine) -> Sessions:
+    """Return the factory; rows stay readable after their session is closed."""
+    return async_sessionmaker(engine, expire_on_commit=False)

@@ -1,0 +1,225 @@
+"""Recordings, each an entity of its own: with a reconnect window several streams share one.
+
+As in `models.stream`, evidence only moves one way and PostgreSQL computes the state from it.
+"""
+
+import enum
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    Computed,
+    DateTime,
+    Enum,
+    ForeignKey,
+    Index,
+    Text,
+    UniqueConstraint,
+    case,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    text,
+    update,
+)
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import Mapped, mapped_column
+
+from models.base import Base, CreatedAt, Timestamp, UpdatedAt, uuid7
+from models.channel import Channel
+from models.deletion import RecordingDeletion
+from models.evidence import gathered, merge
+from models.stream import Stream
+
+
+class RecordingState(enum.StrEnum):
+    """How far a recording is."""
+
+    RECORDING = "RECORDING"
+    READY = "READY"
+    FAILED = "FAILED"
+
+
+# A failure outweighs an end: what is offered must be whole. A recording of no length is none.
+_STATE = """CASE
+ WHEN start_failed_at IS NOT NULL OR end_failed_at IS NOT NULL THEN 'FAILED'
+ WHEN over_at IS NULL THEN 'RECORDING'
+ WHEN duration_ms > 0 THEN 'READY'
+ ELSE 'FAILED' END"""
+# GREATEST ignores nulls and keeps an end from lying before its start.
+_ENDED_AT = """CASE
+ WHEN over_at IS NULL AND start_failed_at IS NULL AND end_failed_at IS NULL THEN NULL
+ ELSE GREATEST(COALESCE(over_at, end_failed_at, start_failed_at), started_at) END"""
+
+
+class Recording(Base):
+    """What Amazon writes to S3 of one or several streams, known by the id that IVS gave it.
+
+    `playlist_key` and `thumbnail_key` are S3 keys that the recording's own metadata led to; `look_after` is the time of
+    the next look for that metadata, and the lease of the present one.
+    """
+
+    __tablename__ = "recordings"
+
+    channel_id: Mapped[UUID] = mapped_column(ForeignKey("channels.id", ondelete="CASCADE"))
+    recording_session_id: Mapped[str] = mapped_column(Text)
+
+    started_at: Mapped[Timestamp | None]
+    over_at: Mapped[Timestamp | None]
+    start_failed_at: Mapped[Timestamp | None]
+    end_failed_at: Mapped[Timestamp | None]
+    failure_reason: Mapped[str | None] = mapped_column(Text)
+    bucket: Mapped[str | None] = mapped_column(Text)
+    prefix: Mapped[str | None] = mapped_column(Text)
+    duration_ms: Mapped[int | None]
+
+    state: Mapped[RecordingState] = mapped_column(
+        Enum(RecordingState, native_enum=False, create_constraint=False, length=16), Computed(_STATE, persisted=True)
+    )
+    ended_at: Mapped[datetime | None] = mapped_column(DateTime(timezone=True), Computed(_ENDED_AT, persisted=True))
+
+    playlist_key: Mapped[str | None] = mapped_column(Text)
+    thumbnail_key: Mapped[str | None] = mapped_column(Text)
+    look_after: Mapped[Timestamp | None]
+    look_attempts: Mapped[int] = mapped_column(server_default=text("0"))
+    look_error: Mapped[str | None] = mapped_column(Text)
+    created_at: Mapped[CreatedAt]
+    updated_at: Mapped[UpdatedAt]
+
+    __table_args__ = (
+        UniqueConstraint("channel_id", "recording_session_id"),
+        CheckConstraint("duration_ms >= 0", name="duration_positive"),
+        CheckConstraint("look_attempts >= 0", name="attempts_positive"),
+        CheckConstraint("playlist_key IS NULL OR (bucket IS NOT NULL AND prefix IS NOT NULL)", name="playlist_is_kept"),
+        *(
+            Index(
+                f"ix_recordings_ready_{'_'.join([*ahead, column, 'id'])}",
+                *ahead,
+                text(f"{column} DESC"),
+                text("id DESC"),
+                postgresql_where=text("state = 'READY'"),
+            )
+            for ahead, column in (((), "ended_at"), ((), "duration_ms"), (("channel_id",), "ended_at"))
+        ),
+        Index("ix_recordings_look_after", "look_after", postgresql_where=text("look_after IS NOT NULL")),
+    )
+
+
+# Columns of evidence of which the least sighting is kept; of all others it is the greatest.
+_LEAST = frozenset({"started_at", "start_failed_at", "end_failed_at"})
+# After this long somebody looks whether the recording has ended without our hearing of it.
+OVERDUE: Final = timedelta(hours=1)
+
+
+@dataclass(frozen=True, slots=True)
+class RecordingEvidence:
+    """What one event says about one recording, and which streams are part of it."""
+
+    recording_session_id: str
+    ivs_stream_ids: tuple[str, ...]
+    sightings: Mapping[str, Any]
+
+
+async def record(session: AsyncSession, channel: Channel, evidence: Sequence[RecordingEvidence]) -> bool:
+    """Merge evidence into the channel's recordings and link their streams; return whether any row changed.
+
+    The streams have their rows already, and the caller holds a lock on the channel's: a recording that its owner
+    deletes meanwhile does not come back.
+    """
+    told: defaultdict[str, list[RecordingEvidence]] = defaultdict(list)
+    for one in evidence:
+        told[one.recording_session_id].append(one)
+    if told:
+        for deleted in await _deleted(session, channel, told):
+            del told[deleted]
+    changed = False
+    for session_id, about in sorted(told.items()):
+        first = {
+            "id": uuid7(),
+            "channel_id": channel.id,
+            "recording_session_id": session_id,
+            "look_after": func.now() + OVERDUE,
+        }
+        row = gathered((one.sightings for one in about), _LEAST)
+        key = (Recording.channel_id, Recording.recording_session_id)
+        if await merge(session, Recording, key, row, first, _LEAST) is not None:
+            await _schedule(session, channel, session_id)
+            changed = True
+        streams = {stream_id for one in about for stream_id in one.ivs_stream_ids}
+        changed |= await _link(session, channel, session_id, streams)
+    return changed
+
+
+async def _deleted(session: AsyncSession, channel: Channel, session_ids: Mapping[str, Any]) -> Sequence[str]:
+    found = select(RecordingDeletion.recording_session_id).where(
+        RecordingDeletion.channel_id == channel.id, RecordingDeletion.recording_session_id.in_(session_ids)
+    )
+    return (await session.execute(found)).scalars().all()
+
+
+async def _schedule(session: AsyncSession, channel: Channel, session_id: str) -> None:
+    """Let the metadata be read as soon as there is something to offer, and never of what failed."""
+    unread = Recording.playlist_key.is_(None) & Recording.prefix.is_not(None)
+    look_after = case(
+        (Recording.state == RecordingState.RECORDING, Recording.look_after),
+        ((Recording.state == RecordingState.READY) & unread, func.now()),
+    )
+    await session.execute(
+        update(Recording)
+        .where(Recording.channel_id == channel.id, Recording.recording_session_id == session_id)
+        .values(look_after=look_after, look_attempts=0)
+        .execution_options(synchronize_session=False)
+    )
+
+
+async def _link(session: AsyncSession, channel: Channel, session_id: str, stream_ids: set[str]) -> bool:
+    mine = (Recording.channel_id == channel.id, Recording.recording_session_id == session_id)
+    recording_id = (await session.execute(select(Recording.id).where(*mine))).scalar_one()
+    present = (
+        select(func.coalesce(Recording.recording_session_id, "").collate("C"))
+        .where(Recording.id == Stream.recording_id)
+        .scalar_subquery()
+    )
+    linked = await session.execute(
+        update(Stream)
+        .where(
+            Stream.channel_id == channel.id,
+            Stream.ivs_stream_id.in_(stream_ids),
+            # A stream belongs to one recording. Should two claim it, the choice must not depend on who came first.
+            or_(Stream.recording_id.is_(None), present < session_id),
+        )
+        .values(recording_id=recording_id)
+        .returning(Stream.id)
+        .execution_options(synchronize_session=False)
+    )
+    return linked.first() is not None
+
+
+async def bury(session: AsyncSession, *which: ColumnElement[bool]) -> None:
+    """Delete recordings, and leave to a job what S3 holds of them.
+
+    The caller holds locks on their channels' rows: an event that comes late finds either the recording or its deletion.
+    """
+    kept = Recording.bucket.is_not(None) & Recording.prefix.is_not(None)
+    # Into one that is not over Amazon still writes.
+    settled = case((Recording.state == RecordingState.RECORDING, func.now() + OVERDUE), else_=func.now())
+    left = {
+        RecordingDeletion.id: Recording.id,
+        RecordingDeletion.channel_id: Recording.channel_id,
+        RecordingDeletion.channel_arn: func.coalesce(Channel.arn, ""),
+        RecordingDeletion.recording_session_id: Recording.recording_session_id,
+        RecordingDeletion.bucket: Recording.bucket,
+        RecordingDeletion.prefix: Recording.prefix,
+        RecordingDeletion.delete_after: case((kept, settled)),
+    }
+    buried = select(*left.values()).join(Channel, Channel.id == Recording.channel_id).where(*which)
+    await session.execute(insert(RecordingDeletion).from_select(list(left), buried))
+    await session.execute(delete(Recording).where(*which).execution_options(synchronize_session=False))

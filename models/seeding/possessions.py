@@ -1,0 +1,32 @@
+"""What Amazon answered, or would have, about a person's channel, room and stage."""
+
+from dataclasses import dataclass, field
+
+from models.seeding.world import Person
+
+
+@dataclass(frozen=True, slots=True)
+class Possessions:
+    """One person's resources; `ivs_stream_id` is of the stream that is live, null if none is."""
+
+    channel_arn: str
+    playback_url: str
+    ingest_endpoint: str
+    room_arn: str
+    stage_arn: str
+    stream_key_arn: str | None = None
+    stream_key: str | None = field(default=None, repr=False)
+    ivs_stream_id: str | None = None
+
+
+def invented(person: Person) -> Possessions:
+    """Return resources that exist nowhere, and no stream key."""
+    arn, own = "arn:aws:{}:us-east-1:123456789012:{}/{}", person.id.hex
+    return Possessions(
+        channel_arn=arn.format("ivs", "channel", own),
+        playback_url=f"https://{own}.example.invalid/live.m3u8",
+        ingest_endpoint=f"{own}.example.invalid",
+        room_arn=arn.format("ivschat", "room", own),
+        stage_arn=arn.format("ivs", "stage", own),
+        ivs_stream_id=f"st-{own[-23:]}" if person.live else None,
+    )
