@@ -1,0 +1,196 @@
+"""What is done with a batch of heartbeats in its transaction: place each, leave out what is there, copy the rest."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import asyncpg
+from sqlalchemy import any_, bindparam, func, select, text
+from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
+from sqlalchemy.dialects.postgresql import UUID as UUIDS
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from models import Channel, Stream
+from models.metric import Metric, Span, heartbeat_id, in_order, place
+
+# Of the interval: a heartbeat that the network brings so much early is not refused.
+_SOONEST: Final = 0.8
+
+COLUMNS: Final = tuple(Metric.__table__.columns.keys())
+
+_KNOWN = text("""
+SELECT metrics.id
+  FROM unnest(:ids, :begins) AS asked (id, began)
+ CROSS JOIN LATERAL (
+   SELECT id FROM metrics WHERE metrics.id = asked.id AND metrics.viewing_started_at = asked.began LIMIT 1
+ ) AS metrics
+""").bindparams(bindparam("ids", type_=ARRAY(UUIDS)), bindparam("begins", type_=ARRAY(TIMESTAMP(timezone=True))))
+_NEWEST = text("""
+SELECT asked.id, newest.created_at
+  FROM unnest(:viewings, :begins) AS asked (id, began)
+ CROSS JOIN LATERAL (
+   SELECT created_at FROM metrics
+    WHERE metrics.viewing_id = asked.id AND metrics.viewing_started_at = asked.began
+    ORDER BY created_at DESC LIMIT 1
+ ) AS newest
+""").bindparams(bindparam("viewings", type_=ARRAY(UUIDS)), bindparam("begins", type_=ARRAY(TIMESTAMP(timezone=True))))
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One heartbeat: the player's id and time for it, and the columns of `Metric` that it fills."""
+
+    client_id: UUID
+    at: datetime
+    readings: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """The heartbeats of one request, all of one viewing; `origin` are the columns that the request itself fills."""
+
+    viewing_id: UUID
+    viewing_started_at: datetime
+    channel_id: UUID
+    beats: Sequence[Beat]
+    origin: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a submission: all of it is there, or nothing was written.
+
+    Attributes:
+        stored: Heartbeats that are new.
+        doubled: Heartbeats that were there before.
+        wait: Seconds after which it can be sent again, if it came too early.
+        homeless: Places of the heartbeats that belong to no stream.
+    """
+
+    stored: int = 0
+    doubled: int = 0
+    wait: float = 0.0
+    homeless: tuple[int, ...] = ()
+
+
+async def store(
+    session: AsyncSession, submissions: Sequence[Submission], *, interval: float, grace: timedelta
+) -> list[Outcome]:
+    """Write the submissions' heartbeats within the session's transaction; return what became of each.
+
+    The number of statements does not depend on that of the submissions. Time is the database's, so that all processes
+    agree about it.
+
+    Raises:
+        asyncpg.IntegrityConstraintViolationError: What was looked at has changed since; look again.
+    """
+    now, spans = await _streams(session, submissions)
+    ids = [[_id_of(one, beat) for beat in one.beats] for one in submissions]
+    # In this order: who finds what another process has just written to be the newest also finds it to be known.
+    newest = await _newest(session, submissions)
+    known = await _known(session, submissions, ids)
+    outcomes, records = [], []
+    for submission, keys in zip(submissions, ids, strict=True):
+        fresh = {key: index for index, key in reversed(list(enumerate(keys))) if key not in known}
+        homes = {
+            key: place(spans[submission.channel_id], _clamped(submission, index, now), now=now, grace=grace)
+            for key, index in fresh.items()
+        }
+        homeless = tuple(sorted(fresh[key] for key, home in homes.items() if home is None))
+        wait = _wait(newest.get(submission.viewing_id), now, interval) if fresh else 0.0
+        if wait > 0 or homeless:
+            outcomes.append(Outcome(wait=wait) if wait > 0 else Outcome(homeless=homeless))
+            continue
+        for key, home in homes.items():
+            if home is not None:
+                records.append(_record(submission, fresh[key], key, home, now))
+        known.update(fresh)
+        if fresh:
+            newest[submission.viewing_id] = now
+        outcomes.append(Outcome(stored=len(fresh), doubled=len(keys) - len(fresh)))
+    if records:
+        await _copy(session, records)
+    return outcomes
+
+
+def _id_of(submission: Submission, beat: Beat) -> UUID:
+    return heartbeat_id(submission.viewing_id, beat.client_id, submission.viewing_started_at)
+
+
+def _clamped(submission: Submission, index: int, now: datetime) -> datetime:
+    return min(max(submission.beats[index].at, submission.viewing_started_at), now)
+
+
+def _wait(newest: datetime | None, now: datetime, interval: float) -> float:
+    if newest is None:
+        return 0.0
+    return max(0.0, interval * _SOONEST - (now - newest).total_seconds())
+
+
+def _record(
+    submission: Submission, index: int, key: UUID, home: tuple[Span, datetime], now: datetime
+) -> tuple[Any, ...]:
+    span, at = home
+    values = {
+        **submission.beats[index].readings,
+        **submission.origin,
+        "id": key,
+        "viewing_started_at": submission.viewing_started_at,
+        "viewing_id": submission.viewing_id,
+        "stream_id": span.stream_id,
+        "user_id": span.user_id,
+        "sent_at": at,
+        "created_at": now,
+    }
+    return tuple(values.get(column) for column in COLUMNS)
+
+
+async def _streams(session: AsyncSession, submissions: Sequence[Submission]) -> tuple[datetime, dict[UUID, list[Span]]]:
+    """Return the database's time, and the streams of each channel that its heartbeats can be of."""
+    now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
+    channels = {submission.channel_id for submission in submissions}
+    earliest = min(submission.viewing_started_at for submission in submissions)
+    statement = (
+        select(Stream.channel_id, Stream.id, Channel.user_id, Stream.started_at, Stream.ended_at, Stream.ivs_stream_id)
+        .join(Channel, Channel.id == Stream.channel_id)
+        .where(
+            Stream.channel_id == any_(bindparam("channels", list(channels), type_=ARRAY(UUIDS))),
+            Stream.started_at.is_not(None),
+            func.coalesce(Stream.ended_at, now) >= earliest,
+        )
+    )
+    found: defaultdict[UUID, list[Span]] = defaultdict(list)
+    for row in await session.execute(statement):
+        assert row.started_at is not None  # noqa: S101 - narrows the type: the statement asks for no others
+        found[row.channel_id].append(Span(row.id, row.user_id, row.started_at, row.ended_at, row.ivs_stream_id))
+    return now, defaultdict(list, {channel_id: in_order(spans) for channel_id, spans in found.items()})
+
+
+async def _known(session: AsyncSession, submissions: Sequence[Submission], ids: Sequence[Sequence[UUID]]) -> set[UUID]:
+    begins = [one.viewing_started_at for one in submissions for _ in one.beats]
+    asked = {"ids": [key for keys in ids for key in keys], "begins": begins}
+    return set((await session.execute(_KNOWN, asked)).scalars())
+
+
+async def _newest(session: AsyncSession, submissions: Iterable[Submission]) -> dict[UUID, datetime]:
+    begins = {one.viewing_id: one.viewing_started_at for one in submissions}
+    asked = {"viewings": list(begins), "begins": list(begins.values())}
+    return {row.id: row.created_at for row in await session.execute(_NEWEST, asked)}
+
+
+async def _copy(session: AsyncSession, records: Sequence[tuple[Any, ...]]) -> None:
+    """Copy the rows on the connection beneath the session, in whose transaction it is already."""
+    connection = await (await session.connection()).get_raw_connection()
+    driver: Any = connection.driver_connection
+    try:
+        await driver.copy_records_to_table(Metric.__tablename__, records=records, columns=COLUMNS)
+    except asyncpg.IntegrityConstraintViolationError:
+        raise
+    except asyncpg.PostgresError as error:
+        raise DBAPIError("COPY metrics", None, error) from error
+    except (asyncpg.InterfaceError, OSError) as error:
+        raise InterfaceError("COPY metrics", None, error) from error

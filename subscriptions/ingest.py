@@ -1,0 +1,184 @@
+"""From events to state: journal, evidence, live flag and notices in one transaction.
+
+The same function serves every door. An event that was seen before changes nothing; the order of events does not matter,
+because the rows keep evidence that only moves one way (`models.stream`, `models.stage`).
+"""
+
+import logging
+from collections import defaultdict
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from prometheus_client import Counter
+from sqlalchemy import Select, select, text, update
+from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy.ext.asyncio import AsyncSession
+
+from ivs.events import Event, LimitEvent, StageEvent, parse
+from models import Channel, Outcome, ReceivedEvent, Stage, recording, stage, stream, uuid7
+from subscriptions import evidence, live
+from subscriptions.evidence import CHANNEL_EVENTS
+from subscriptions.publish import Publisher, Transaction
+
+logger = logging.getLogger(__name__)
+
+EVENTS = Counter("streamcat_events_total", "Events from AWS by door and what became of them", ["door", "outcome"])
+ACCOUNT_LIMITS = Counter("streamcat_account_limits_total", "Quotas of the AWS account that were exceeded", ["limit"])
+
+# Of these Amazon tells when the whole account exceeds them.
+_ACCOUNT_LIMITS: Final = frozenset({"Concurrent Broadcasts", "Concurrent Viewers"})
+
+
+Owner = Channel | Stage
+
+
+class Ingest:
+    """Applies events. Safe to run in any number of processes at once."""
+
+    def __init__(self, publisher: Publisher) -> None:
+        self._publisher = publisher
+
+    async def apply(self, events: Sequence[Event], *, door: str) -> None:
+        """Apply a batch in one transaction; when this returns, all of it is committed.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: Nothing was applied; the door must deliver the batch again.
+        """
+        if not events:
+            return
+        async with self._publisher.transaction() as transaction:
+            outcomes = await _apply(transaction, events, door)
+        _warn_of_limits(events)
+        for outcome in outcomes:
+            EVENTS.labels(door, outcome).inc()
+
+    async def adopt(self, transaction: Transaction, owner: Owner) -> None:
+        """Apply what arrived for a channel or stage before its ARN was known here."""
+        await _take_turn(transaction.session, [owner.arn or ""])
+        rows = (
+            await transaction.session.execute(
+                update(ReceivedEvent)
+                .where(ReceivedEvent.resource == owner.arn, ReceivedEvent.outcome == Outcome.UNMATCHED)
+                .values(outcome=Outcome.APPLIED, channel_id=_channel_id(owner))
+                .returning(ReceivedEvent.body)
+            )
+        ).scalars()
+        await _record(transaction, {owner: [parse(msgspec.json.encode(body)) for body in rows]})
+
+
+async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -> list[str]:
+    session = transaction.session
+    arns = {model: sorted({arn for event in events if (arn := of(event)) is not None}) for model, of in _ARNS.items()}
+    # Locked in one order, so that two batches cannot wait for each other, and before the journal is written, so that
+    # whoever merges a channel's streams sees all that was merged before.
+    owners = await _lock_owners(session, arns)
+    unknown = {model: [arn for arn in wanted if arn not in owners] for model, wanted in arns.items()}
+    if any(unknown.values()):
+        await _take_turn(session, sorted(arn for wanted in unknown.values() for arn in wanted))
+        owners |= await _lock_owners(session, unknown)
+    unique = {event.envelope.id: event for event in events}
+    rows = [_journal_row(event, door, owners) for _, event in sorted(unique.items())]
+    statement = insert(ReceivedEvent).values(rows).on_conflict_do_nothing(index_elements=[ReceivedEvent.event_id])
+    fresh = set((await session.execute(statement.returning(ReceivedEvent.event_id))).scalars())
+    news: defaultdict[Owner, list[Event]] = defaultdict(list)
+    for row in rows:
+        if row["event_id"] in fresh and row["outcome"] is Outcome.APPLIED:
+            news[owners[row["resource"]]].append(unique[row["event_id"]])
+    await _record(transaction, news)
+    outcomes = [row["outcome"].value if row["event_id"] in fresh else "DOUBLED" for row in rows]
+    return outcomes + ["DOUBLED"] * (len(events) - len(rows))
+
+
+async def _lock_owners(session: AsyncSession, arns: Mapping[type[Owner], Sequence[str]]) -> dict[str | None, Owner]:
+    """Lock the rows with these ARNs: channels first, then stages, each kind in the order of its keys."""
+    found: dict[str | None, Owner] = {}
+    for model, wanted in arns.items():
+        if wanted:
+            locked: Select[Any] = select(model).where(model.arn.in_(wanted)).order_by(model.id).with_for_update()
+            found |= {owner.arn: owner for owner in (await session.execute(locked)).scalars()}
+    return found
+
+
+async def _take_turn(session: AsyncSession, arns: Sequence[str]) -> None:
+    """Wait for whoever journals an event of these ARNs, or stores one of them, until its commit.
+
+    Else both could happen at once and miss each other: an event that nobody will ever adopt.
+    """
+    await session.execute(
+        text("SELECT pg_advisory_xact_lock(hashtextextended(arn, 0)) FROM unnest(CAST(:arns AS text[])) AS arn"),
+        {"arns": list(arns)},
+    )
+
+
+async def _record(transaction: Transaction, news: "Mapping[Owner, Sequence[Event]]") -> None:
+    changed: dict[type[Owner], list[UUID]] = {Channel: [], Stage: []}
+    for owner, events in news.items():
+        if isinstance(owner, Channel):
+            is_news = await _record_channel(transaction, owner, events)
+        else:
+            seen = [one for event in events for one in evidence.of_participants(event)]
+            is_news = await stage.record(transaction.session, owner, seen)
+        if is_news:
+            changed[type(owner)].append(owner.id)
+    if changed[Channel]:
+        await live.refresh(transaction, changed[Channel])
+    if changed[Stage]:
+        await stage.refresh_live(transaction.session, changed[Stage])
+    for channel_id in changed[Channel]:
+        transaction.channel_changed(channel_id)
+    for stage_id in changed[Stage]:
+        transaction.stage_changed(stage_id)
+
+
+async def _record_channel(transaction: Transaction, channel: Channel, events: Sequence[Event]) -> bool:
+    known = [event for event in events if isinstance(event, CHANNEL_EVENTS)]
+    if known:
+        transaction.stream_events_added(channel.id)
+    about_streams = [one for event in known for one in evidence.of_streams(event)]
+    about_recordings = [one for event in known for one in evidence.of_recordings(event)]
+    streams_changed = await stream.record(transaction.session, channel, about_streams)
+    # Second, because it links the streams.
+    return await recording.record(transaction.session, channel, about_recordings) or streams_changed
+
+
+def _channel_arn(event: Event) -> str | None:
+    return event.channel_arn if isinstance(event, CHANNEL_EVENTS) else None
+
+
+def _stage_arn(event: Event) -> str | None:
+    return event.stage_arn if isinstance(event, StageEvent) else None
+
+
+_ARNS: Final[Mapping[type[Owner], Callable[[Event], str | None]]] = {Channel: _channel_arn, Stage: _stage_arn}
+
+
+def _channel_id(owner: Owner | None) -> UUID | None:
+    return owner.id if isinstance(owner, Channel) else None
+
+
+def _warn_of_limits(events: Sequence[Event]) -> None:
+    for event in events:
+        if isinstance(event, LimitEvent) and event.channel_arn is None:
+            ACCOUNT_LIMITS.labels(event.limit if event.limit in _ACCOUNT_LIMITS else "other").inc()
+            logger.warning("the AWS account is over its quota %s: event %s", event.limit, event.envelope.id)
+
+
+def _journal_row(event: Event, door: str, owners: dict[str | None, Owner]) -> dict[str, Any]:
+    envelope, arn = event.envelope, _channel_arn(event) or _stage_arn(event)
+    owner = None if arn is None else owners.get(arn)
+    outcome = Outcome.IGNORED if arn is None else Outcome.UNMATCHED if owner is None else Outcome.APPLIED
+    return {
+        "id": uuid7(),
+        "event_id": envelope.id,
+        "source": envelope.source,
+        "detail_type": envelope.detail_type,
+        "resource": envelope.resource,
+        "channel_id": _channel_id(owner),
+        "ivs_stream_id": event.stream_id if isinstance(event, CHANNEL_EVENTS) else None,
+        "door": door,
+        "outcome": outcome,
+        "body": event.body,
+        "occurred_at": envelope.time,
+    }
