@@ -1,0 +1,233 @@
+"""From a document's text to a response: parsed and validated once, then run by graphql-core on Strawberry's schema.
+
+Strawberry's own `execute` is not used: it parses per request, its limits walk fragments exponentially, and a later
+engine that sees whole operations needs this place.
+"""
+
+import logging
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from inspect import isawaitable
+from typing import Any
+
+from graphql import (
+    DocumentNode,
+    ExecutionResult,
+    GraphQLError,
+    GraphQLSchema,
+    OperationDefinitionNode,
+    OperationType,
+    execute,
+    get_operation_ast,
+    parse,
+    specified_rules,
+    subscribe,
+    validate,
+)
+from graphql.execution.values import VariableValues, get_variable_values
+from graphql.validation.validate import ValidationAbortedError
+from prometheus_client import Counter
+
+from resolvers.context import Context
+from schema.engine import Engine
+from schema.faults import formatted
+from schema.limits import LIMITS, DocumentLimits, document_limits
+from schema.plan import Plan, Unplannable, flag_names, make_plan
+
+logger = logging.getLogger(__name__)
+
+# A document has a plan per combination of its @skip and @include variables; a client could ask for all of them.
+_MOST_PLANS = 16
+
+# What graphql-core limits by itself, known only by its words.
+_LIMITS = {"Maximum introspection depth exceeded": "introspection"}
+# Python's advice to whoever runs it, which is not the client.
+_PYTHON_DIGITS = "set_int_max_str_digits"
+
+OPERATIONS = Counter("streamcat_operations_total", "Queries by what ran them: a plan, or graphql-core", ["engine"])
+DOCUMENTS = Counter("streamcat_documents_total", "Documents by whether they had been prepared before", ["cache"])
+
+Response = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class GraphQLRequest:
+    """What a client asks. Source: GraphQL over HTTP, "Request parameters"."""
+
+    # Both may hold passwords.
+    query: str = field(repr=False)
+    operation_name: str | None = None
+    variables: Mapping[str, Any] | None = field(default=None, repr=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A document that can be run, or the reasons why it cannot; and the plans made of it so far."""
+
+    document: DocumentNode | None
+    errors: tuple[GraphQLError, ...] = ()
+    flag_names: tuple[str, ...] | None = None
+    """Variables by which plans differ; null if the document cannot be planned."""
+    plans: dict[Any, Plan | None] = field(default_factory=dict)
+
+    def operation_type(self, operation_name: str | None) -> OperationType | None:
+        """Return what kind of operation is meant; null if that is not clear."""
+        operation = get_operation_ast(self.document, operation_name) if self.document else None
+        return operation.operation if operation else None
+
+    def refusal(self) -> Response:
+        """Return the response of a document that cannot be run."""
+        return {"errors": formatted(self.errors)}
+
+
+class Executor:
+    """Prepares and runs operations. `cache_characters` bounds the texts of all remembered documents together."""
+
+    def __init__(self, schema: GraphQLSchema, limits: DocumentLimits, *, cache_characters: int) -> None:
+        self._schema = schema
+        self._limits = limits
+        self._rules = [*specified_rules, document_limits(limits)]
+        self._cache: OrderedDict[str, Prepared] = OrderedDict()
+        self._cache_characters = cache_characters
+        self._cached_characters = 0
+
+    def prepare(self, text: str) -> Prepared:
+        """Parse and validate, or remember. Invalid documents are not remembered: they would push out good ones."""
+        known = self._cache.get(text)
+        if known is not None:
+            self._cache.move_to_end(text)
+            DOCUMENTS.labels("hit").inc()
+            return known
+        DOCUMENTS.labels("miss").inc()
+        prepared = self._prepare(text)
+        if not prepared.errors and len(text) <= self._cache_characters:
+            self._cache[text] = prepared
+            self._cached_characters += len(text)
+            while self._cached_characters > self._cache_characters:
+                oldest, _ = self._cache.popitem(last=False)
+                self._cached_characters -= len(oldest)
+        return prepared
+
+    def _prepare(self, text: str) -> Prepared:
+        try:
+            document = parse(text, max_tokens=self._limits.tokens)
+        except GraphQLError as error:
+            if "Parsing aborted" in error.message:
+                LIMITS.labels("document_nesting" if "nested" in error.message else "document_tokens").inc()
+                error.extensions = {"code": "TOO_COSTLY"}
+            return Prepared(None, (error,))
+        except RecursionError:
+            LIMITS.labels("document_nesting").inc()
+            return Prepared(None, (GraphQLError("The document nests too deep.", extensions={"code": "TOO_COSTLY"}),))
+        faults = validate(self._schema, document, self._rules)
+        for fault in faults:
+            if isinstance(fault.original_error, ValueError) and _PYTHON_DIGITS in fault.message:
+                fault.message = "A number has more digits than any type accepts."
+            # A literal that Python cannot read is the client's fault.
+            fault.original_error = None
+            limit = "validation" if isinstance(fault, ValidationAbortedError) else _LIMITS.get(fault.message)
+            if limit is not None:
+                LIMITS.labels(f"document_{limit}").inc()
+                fault.extensions = {"code": "TOO_COSTLY"}
+        try:
+            flags = None if faults else flag_names(document)
+        except Unplannable:
+            flags = None
+        return Prepared(document, tuple(faults), flags)
+
+    async def run(self, prepared: Prepared, request: GraphQLRequest, ctx: Context) -> Response:
+        """Run a query or mutation."""
+        if prepared.document is None or prepared.errors:
+            return prepared.refusal()
+        data = await self._run_planned(prepared, prepared.document, request, ctx)
+        if data is not None:
+            return {"data": data}
+        result = execute(
+            self._schema,
+            prepared.document,
+            context_value=ctx,
+            variable_values=dict(request.variables or {}),
+            operation_name=request.operation_name,
+        )
+        return _response(await result if isawaitable(result) else result)
+
+    async def _run_planned(
+        self, prepared: Prepared, document: DocumentNode, request: GraphQLRequest, ctx: Context
+    ) -> dict[str, Any] | None:
+        """Return the data of a query that could be planned and met no error; else null, and nothing has happened."""
+        operation = get_operation_ast(document, request.operation_name)
+        if operation is None or operation.operation is not OperationType.QUERY:
+            return None
+        variables = get_variable_values(
+            self._schema, operation.variable_definitions or (), dict(request.variables or {})
+        )
+        if not isinstance(variables, VariableValues):
+            return None
+        plan = self._plan(prepared, document, operation, variables)
+        if plan is None:
+            OPERATIONS.labels("general").inc()
+            return None
+        try:
+            data = await Engine(self._schema, plan, variables, ctx).run()
+        except Exception as error:  # noqa: BLE001 - graphql-core runs it again and says what is wrong
+            logger.debug("plan abandoned: %s: %s", type(error).__name__, error)
+            OPERATIONS.labels("abandoned").inc()
+            ctx.renew()
+            return None
+        OPERATIONS.labels("planned").inc()
+        return data
+
+    def _plan(
+        self, prepared: Prepared, document: DocumentNode, operation: OperationDefinitionNode, variables: VariableValues
+    ) -> Plan | None:
+        if prepared.flag_names is None:
+            return None
+        flags = {name: bool(variables.coerced.get(name)) for name in prepared.flag_names}
+        key = (operation.name.value if operation.name else None, *flags.values())
+        if key not in prepared.plans:
+            if len(prepared.plans) >= _MOST_PLANS:
+                return None
+            try:
+                prepared.plans[key] = make_plan(self._schema, document, operation, flags)
+            except Unplannable:
+                prepared.plans[key] = None
+        return prepared.plans[key]
+
+    async def stream(
+        self, prepared: Prepared, request: GraphQLRequest, ctx: Context
+    ) -> AsyncIterator[Response] | Response:
+        """Start a subscription: a stream of responses, or one response if it cannot start."""
+        if prepared.document is None or prepared.errors:
+            return prepared.refusal()
+        source = subscribe(
+            self._schema,
+            prepared.document,
+            context_value=ctx,
+            variable_values=dict(request.variables or {}),
+            operation_name=request.operation_name,
+        )
+        started = await source if isawaitable(source) else source
+        if isinstance(started, ExecutionResult):
+            return _response(started)
+        return _responses(started)
+
+
+async def _responses(results: AsyncIterator[ExecutionResult]) -> AsyncIterator[Response]:
+    try:
+        async for result in results:
+            yield _response(result)
+    except Exception as error:  # noqa: BLE001 - the source's own fault: shown or masked like a field's
+        yield {"errors": formatted([GraphQLError(str(error), original_error=error)])}
+    finally:
+        await results.aclose()  # type: ignore[attr-defined]
+
+
+def _response(result: ExecutionResult) -> Response:
+    response: Response = {}
+    if result.errors:
+        response["errors"] = formatted(result.errors)
+    # A request error (say, a variable of the wrong type) has no `data` at all; a field error has at least null.
+    if result.data is not None or any(error.path for error in result.errors or ()):
+        response["data"] = result.data
+    return response

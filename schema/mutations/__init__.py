@@ -1,0 +1,1 @@
+"""Mutations by noun; `schema.mutation` joins them. Input in, payload out."""

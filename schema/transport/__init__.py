@@ -1,0 +1,1 @@
+"""How operations arrive and answers leave: HTTP, websockets and the page developers explore the schema with."""

@@ -1,0 +1,28 @@
+"""Limits and manners of the two transports."""
+
+from dataclasses import dataclass
+from urllib.parse import urlsplit
+
+
+@dataclass(frozen=True, slots=True)
+class TransportConfig:
+    """Sizes in bytes, times in seconds. `allowed_origins` are other sites whose pages may use the API."""
+
+    max_request_bytes: int = 100_000
+    allowed_origins: frozenset[str] = frozenset()
+    socket_init_timeout: float = 10.0
+    socket_max_operations: int = 100
+    socket_send_timeout: float = 10.0
+
+
+def origin_allowed(origin: str | None, host: str | None, allowed: frozenset[str]) -> bool:
+    """Tell whether a browser page of `origin` may act here: our own pages, and the sites that were named.
+
+    Programs that are not browsers send no Origin. Source: RFC 6454; OWASP, Cross-Site WebSocket Hijacking.
+    """
+    if origin is None or origin in allowed:
+        return True
+    try:
+        return bool(host) and urlsplit(origin).netloc == host
+    except ValueError:
+        return False
