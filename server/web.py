@@ -1,0 +1,137 @@
+"""The web application: GraphQL by HTTP and websocket, GraphiQL for browsers, health and counters for operators."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from litestar import Litestar, Request, Response, WebSocket, get, route, websocket
+from litestar.config.cors import CORSConfig
+from litestar.exceptions import NotFoundException
+from litestar.handlers import HTTPRouteHandler
+from litestar.params import FromPath
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from schema.build import core_schema
+from schema.execution import Executor
+from schema.limits import DocumentLimits
+from schema.transport import graphiql
+from schema.transport.config import TransportConfig
+from schema.transport.http import HttpTransport
+from schema.transport.websocket import WebSocketTransport
+from server.health import Health
+from server.runtime import Runtime
+from server.settings import Settings
+
+WEB_DIR = Path(__file__).parent.parent / "web"
+
+AnyRequest = Request[Any, Any, Any]
+
+
+class Web:
+    """The application and the sockets that have to be told when it ends."""
+
+    def __init__(self, runtime: Runtime, *, example_channel_id: str | None = None) -> None:
+        """Build it; `example_channel_id` is the global id that GraphiQL's subscription example watches."""
+        settings = runtime.settings
+        executor = Executor(
+            core_schema, _document_limits(settings), cache_characters=settings.document_cache_characters
+        )
+        config = TransportConfig(
+            max_request_bytes=settings.max_request_bytes,
+            allowed_origins=frozenset(settings.allowed_origins),
+            socket_init_timeout=settings.socket_init_timeout_seconds,
+            socket_max_operations=settings.socket_max_operations,
+            socket_send_timeout=settings.socket_send_timeout_seconds,
+        )
+        self._runtime = runtime
+        self._http = HttpTransport(executor, runtime.services, config)
+        self._sockets = WebSocketTransport(executor, runtime.services, config)
+        self.app = self._application(settings, example_channel_id)
+
+    async def shut_down(self) -> None:
+        """Complete every subscription and close every socket."""
+        self._runtime.services.hub.close()
+        await self._sockets.shut_down()
+
+    def _application(self, settings: Settings, example_channel_id: str | None) -> Litestar:
+        http, sockets, health = self._http, self._sockets, Health(self._runtime)
+        assets, ide = _ide(example_channel_id) if settings.graphiql else ({}, None)
+
+        # Those that are not served too: they are refused in GraphQL's own form.
+        @route("/graphql", http_method=["GET", "POST", "PUT", "PATCH", "DELETE"])
+        async def graphql(request: AnyRequest) -> Response[bytes]:
+            wants_page = request.method == "GET" and "query" not in request.query_params
+            if ide is not None and wants_page and _is_browser(request):
+                return _file(ide.encode(), "text/html", graphiql.PAGE_HEADERS)
+            return await http.answer(request)
+
+        @websocket("/graphql")
+        async def graphql_socket(socket: WebSocket[Any, Any, Any]) -> None:
+            await sockets.serve(socket)
+
+        @get("/graphiql/{name:str}")
+        async def asset(name: FromPath[str], request: AnyRequest) -> Response[bytes]:
+            found = assets.get(name)
+            if found is None:
+                return Response(b"", status_code=404, media_type="text/plain")
+            return _file(found.body, found.media_type, found.headers(request.query_params.get("v")))
+
+        @get("/healthz")
+        async def healthz() -> dict[str, str]:
+            return {"status": "ok"}
+
+        @get("/readyz")
+        async def readyz() -> Response[dict[str, str]]:
+            states = await health.ready()
+            return Response(states, status_code=200 if set(states.values()) == {"ok"} else 503)
+
+        @get("/metrics")
+        async def metrics() -> Response[bytes]:
+            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+
+        origins = list(settings.allowed_origins)
+        return Litestar(
+            [_root(leads_on=ide is not None), graphql, graphql_socket, asset, healthz, readyz, metrics],
+            request_max_body_size=settings.max_request_bytes,
+            openapi_config=None,
+            logging_config=None,
+            cors_config=CORSConfig(allow_origins=origins, allow_credentials=True) if origins else None,
+        )
+
+
+def _root(*, leads_on: bool) -> HTTPRouteHandler:
+    @get("/")
+    async def root(request: AnyRequest) -> Response[bytes]:
+        if not (leads_on and _is_browser(request)):
+            raise NotFoundException
+        return Response(b"", status_code=307, headers={"Location": "/graphql", "Vary": "Accept"})
+
+    return root
+
+
+def _is_browser(request: AnyRequest) -> bool:
+    return "text/html" in request.headers.get("accept", "")
+
+
+def _file(body: bytes, content_type: str, headers: Mapping[str, str]) -> Response[bytes]:
+    # Litestar adds the charset to every text type by itself.
+    media_type = content_type.partition(";")[0]
+    return Response(body, status_code=200, media_type=media_type, headers=dict(headers))
+
+
+def _ide(example_channel_id: str | None) -> tuple[Mapping[str, graphiql.Loaded], str]:
+    """Return GraphiQL's files and page; without the files, a page that says how to get them."""
+    missing = graphiql.missing(WEB_DIR)
+    if missing:
+        return {}, graphiql.hint_page(missing)
+    assets = graphiql.load(WEB_DIR)
+    return assets, graphiql.page(assets, channel_id=example_channel_id)
+
+
+def _document_limits(settings: Settings) -> DocumentLimits:
+    return DocumentLimits(
+        tokens=settings.max_document_tokens,
+        depth=settings.max_document_depth,
+        fields=settings.max_document_fields,
+        aliases=settings.max_document_aliases,
+    )
