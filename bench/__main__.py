@@ -1,0 +1,23 @@
+"""`python -m bench [NAME ...]`: run the benchmarks, or those named; each prints its own table of ratios."""
+
+import asyncio
+import sys
+
+from bench import chat_review, documents, reads
+
+ALL = {"chat_review": chat_review.main, "documents": documents.main, "reads": reads.main}
+
+
+def main() -> int:
+    chosen = sys.argv[1:] or list(ALL)
+    unknown = [name for name in chosen if name not in ALL]
+    if unknown:
+        sys.stderr.write(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(ALL)}.\n")
+        return 64
+    for name in chosen:
+        print(f"== {name}")
+        asyncio.run(ALL[name]())
+    return 0
+
+
+sys.exit(main())
