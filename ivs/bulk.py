@@ -8,7 +8,7 @@ from typing import Any, Final
 import aiohttp
 
 from ivs.encoder import EncoderError, open_door
-from ivs.resources import Owner, Resource
+from ivs.resources import Owner, Resource, channel_of
 
 # Owners in one request: few enough that others wait for the emulator no longer than a moment.
 _BATCH: Final = 250
@@ -72,9 +72,8 @@ def _asked(one: Wanted) -> dict[str, Any]:
 
 
 def _holding(answer: dict[str, Any]) -> Holding:
-    channel, key = answer["channel"], answer["streamKey"]
     return Holding(
-        Resource(channel["arn"], channel["playbackUrl"], channel["ingestEndpoint"], key["arn"], key["value"]),
+        channel_of(answer["channel"], answer["streamKey"]),
         Resource(answer["room"]["arn"]),
         Resource(answer["stage"]["arn"]),
         answer["streamId"],

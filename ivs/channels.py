@@ -53,9 +53,13 @@ async def _other_key(aws: Aws, channel_arn: str, old_arn: str | None) -> StreamK
     return None
 
 
-async def set_type(aws: Aws, channel_arn: str, channel_type: str, preset: str) -> None:
-    """Set type and transcode preset; AWS refuses with a ConflictException while an encoder is connected."""
-    await aws.call("ivs", "update_channel", arn=channel_arn, type=channel_type, preset=preset)
+async def set_type(aws: Aws, channel_arn: str, channel_type: str, preset: str) -> str:
+    """Set type and transcode preset, and return the type that the channel has now.
+
+    AWS refuses with a ConflictException while an encoder is connected.
+    """
+    answer = await aws.call("ivs", "update_channel", arn=channel_arn, type=channel_type, preset=preset)
+    return str(answer["channel"]["type"])
 
 
 async def set_authorized(aws: Aws, channel_arn: str, *, authorized: bool) -> None:

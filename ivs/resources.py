@@ -55,6 +55,7 @@ class Resource:
     ingest_endpoint: str | None = None
     stream_key_arn: str | None = None
     stream_key: str | None = None
+    channel_type: str | None = None
     events_url: str | None = None
     whip_url: str | None = None
 
@@ -108,10 +109,16 @@ def channels(*, recording_configuration_arn: str | None, channel_type: str) -> K
             type=channel_type,
             **recording,
         )
-        channel, key = answer["channel"], answer["streamKey"]
-        return Resource(channel["arn"], channel["playbackUrl"], channel["ingestEndpoint"], key["arn"], key["value"])
+        return channel_of(answer["channel"], answer["streamKey"])
 
     return Kind(_every_channel, _find_channels, _adopt_channel, create, _delete_channel)
+
+
+def channel_of(channel: Mapping[str, Any], key: Mapping[str, Any]) -> Resource:
+    """Return a channel from AWS's answers about it and its stream key."""
+    return Resource(
+        channel["arn"], channel["playbackUrl"], channel["ingestEndpoint"], key["arn"], key["value"], channel["type"]
+    )
 
 
 def _listed(item: Mapping[str, Any]) -> Listed:
@@ -151,7 +158,7 @@ async def _adopt_channel(aws: Aws, arn: str, owner: Owner) -> Resource:
         key = (await aws.call("ivs", "get_stream_key", arn=keys[0]["arn"]))["streamKey"]
     else:
         key = (await aws.call("ivs", "create_stream_key", once=True, channelArn=arn, tags=owner.tags))["streamKey"]
-    return Resource(arn, channel["playbackUrl"], channel["ingestEndpoint"], key["arn"], key["value"])
+    return channel_of(channel, key)
 
 
 async def _delete_channel(aws: Aws, arn: str) -> None:

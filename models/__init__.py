@@ -2,7 +2,7 @@
 
 from models.base import Base, utcnow, uuid7
 from models.category import Category
-from models.channel import Channel, PlaybackAccess
+from models.channel import Channel, ChannelType, PlaybackAccess
 from models.chat import ChatBan, ChatMessage, ChatRoom
 from models.chore import Chore, ChoreKind
 from models.deletion import RecordingDeletion
@@ -23,6 +23,7 @@ __all__ = [
     "Category",
     "Channel",
     "ChannelTitle",
+    "ChannelType",
     "ChatBan",
     "ChatMessage",
     "ChatRoom",

@@ -25,6 +25,15 @@ from models.provisioned import Provisioned, provisioned_rules
 _LISTED_AT = "CASE WHEN live_stream_id IS NULL THEN '1970-01-01 00:00:00+00'::timestamptz ELSE live_since END"
 
 
+class ChannelType(enum.StrEnum):
+    """What Amazon makes of the encoder's picture."""
+
+    BASIC = "BASIC"
+    STANDARD = "STANDARD"
+    ADVANCED_SD = "ADVANCED_SD"
+    ADVANCED_HD = "ADVANCED_HD"
+
+
 class PlaybackAccess(enum.StrEnum):
     """Who may watch."""
 
@@ -33,6 +42,7 @@ class PlaybackAccess(enum.StrEnum):
     FOLLOWERS = "FOLLOWERS"
 
 
+CHANNEL_TYPE = Enum(ChannelType, native_enum=False, create_constraint=False, length=16)
 PLAYBACK_ACCESS = Enum(PlaybackAccess, native_enum=False, create_constraint=False, length=16)
 
 
@@ -42,6 +52,7 @@ class Channel(Provisioned, Base):
     `live_stream_id` and `live_since` are derived from the channel's streams (`models.stream.refresh_live`) and stored
     only so that the live channels can be listed from an index; no event ever sets them by itself. `viewer_count` is
     that of the live stream, 0 while there is none.
+    `type` is the one that Amazon named, null while there is no channel.
     `is_partner` is what Amazon has been told, not what the number of followers would allow.
     `playback_access` is the owner's rule, in force at once; `is_authorized` is whether Amazon may ask players for a
     token: from the moment the channel becomes private until Amazon has been told that it is public again.
@@ -55,6 +66,7 @@ class Channel(Provisioned, Base):
     title: Mapped[str] = mapped_column(Text)
     playback_url: Mapped[str | None] = mapped_column(Text)
     ingest_endpoint: Mapped[str | None] = mapped_column(Text)
+    type: Mapped[ChannelType | None] = mapped_column(CHANNEL_TYPE)
     stream_key_sealed: Mapped[bytes | None] = mapped_column(LargeBinary)
     stream_key_arn: Mapped[str | None] = mapped_column(Text)
     # use_alter: channels and streams point at each other.
@@ -91,6 +103,8 @@ class Channel(Provisioned, Base):
             "provisioning <> 'READY' OR (playback_url IS NOT NULL AND ingest_endpoint IS NOT NULL)",
             name="ready_is_playable",
         ),
+        CheckConstraint("type IN ('BASIC', 'STANDARD', 'ADVANCED_SD', 'ADVANCED_HD')", name="type_known"),
+        CheckConstraint("provisioning <> 'READY' OR type IS NOT NULL", name="ready_has_type"),
         CheckConstraint("follower_count >= 0", name="follower_count_positive"),
         CheckConstraint("viewer_count >= 0", name="viewer_count_positive"),
         CheckConstraint("live_stream_id IS NULL OR live_since IS NOT NULL", name="live_has_start"),

@@ -13,7 +13,7 @@ from schema.base import Node, row_type, value, viewed
 from schema.category import Category
 from schema.chat import ChatRoom
 from schema.connection import Connection
-from schema.enums import PlaybackAccess, ProvisioningState
+from schema.enums import ChannelType, PlaybackAccess, ProvisioningState
 from schema.recording import Recording
 from schema.stage import Stage
 from schema.stream import Stream
@@ -49,6 +49,9 @@ class BroadcastSettings:
         channels.stream_key,
         description="Key with which the encoder signs in; null until the channel is ready, and "
         "from a `streamKeyReset` until Amazon has made the new one.",
+    )
+    type: ChannelType | None = strawberry.field(
+        description="Type of the channel on Amazon IVS; null until the channel is ready."
     )
     arn: str | None = strawberry.field(description="ARN of the channel on Amazon IVS; null until the channel is ready.")
 

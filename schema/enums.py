@@ -64,6 +64,16 @@ _described(
 )
 
 _described(
+    models.ChannelType,
+    "What Amazon makes of the encoder's picture for the viewers: each gets the rendition that suits the connection.",
+    {
+        "BASIC": "The encoder's own quality for everybody; up to 1080p at 3.5 Mbps, or 480p at 1.5 Mbps.",
+        "STANDARD": "Several renditions, up to the encoder's own quality of at most 1080p at 8.5 Mbps.",
+        "ADVANCED_SD": "Several renditions, each made anew and none above 480p, of at most 1080p at 8.5 Mbps.",
+        "ADVANCED_HD": "Several renditions, each made anew and none above 720p, of at most 1080p at 8.5 Mbps.",
+    },
+)
+_described(
     models.PlaybackAccess,
     "Who may watch a channel.",
     {
@@ -155,6 +165,7 @@ _described(
 )
 
 ChannelOrder = directory.ChannelOrder
+ChannelType = models.ChannelType
 PlaybackAccess = models.PlaybackAccess
 ProvisioningState = models.ProvisioningState
 RecordingState = models.RecordingState

@@ -96,6 +96,7 @@ def _possessions(holding: Holding) -> Possessions:
         channel_arn=channel.arn,
         playback_url=str(channel.playback_url),
         ingest_endpoint=str(channel.ingest_endpoint),
+        channel_type=str(channel.channel_type),
         room_arn=holding.room.arn,
         stage_arn=holding.stage.arn,
         stream_key_arn=channel.stream_key_arn,

@@ -11,11 +11,12 @@ from typing import Any, Final, Literal
 from dotenv import dotenv_values
 from dotenv.parser import Binding, parse_stream
 
+from models import ChannelType
 from server import parsers
 from server.errors import CONFIGURATION, StartupError, reason
 
 _SDK: Final = "AWS_"
-CHANNEL_TYPES: Final = ("BASIC", "STANDARD", "ADVANCED_SD", "ADVANCED_HD")
+CHANNEL_TYPES: Final = tuple(ChannelType)
 CHANNEL_PRESETS: Final = ("HIGHER_BANDWIDTH_DELIVERY", "CONSTRAINED_BANDWIDTH_DELIVERY")
 
 

@@ -177,8 +177,9 @@ class Chores:
         if chore.kind is ChoreKind.ACCESS:
             await channels.set_authorized(self._aws, row.Channel.arn, authorized=channel.is_private)
             return await self._finish(chore, is_authorized=channel.is_private)
-        await channels.set_type(self._aws, row.Channel.arn, self.config.partner_type, self.config.partner_preset)
-        return await self._finish(chore, is_partner=True)
+        config = self.config
+        made = await channels.set_type(self._aws, row.Channel.arn, config.partner_type, config.partner_preset)
+        return await self._finish(chore, is_partner=True, type=made)
 
     async def _finish(self, chore: Chore, **values: Any) -> str:
         """Store the outcome, unless another try has done so."""

@@ -22,7 +22,7 @@ _PENDING = {
     "provision_after": func.now(),
 }
 _NEW_CHANNEL = {
-    **dict.fromkeys(("playback_url", "ingest_endpoint", "stream_key_arn", "stream_key_sealed")),
+    **dict.fromkeys(("playback_url", "ingest_endpoint", "type", "stream_key_arn", "stream_key_sealed")),
     "is_partner": False,
 }
 

@@ -202,6 +202,7 @@ class Provisioner:
             values |= {
                 "playback_url": resource.playback_url,
                 "ingest_endpoint": resource.ingest_endpoint,
+                "type": resource.channel_type,
                 "stream_key_arn": resource.stream_key_arn,
                 "stream_key_sealed": self._vault.seal(resource.stream_key or "", row_id=row.id),
             }

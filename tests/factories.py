@@ -11,6 +11,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 from models import (
     Category,
     Channel,
+    ChannelType,
     ChatRoom,
     ProvisioningState,
     Stage,
@@ -44,6 +45,7 @@ async def user(session: AsyncSession, username: str | None = None, **channel: An
         arn=f"arn:aws:ivs:us-east-1:123456789012:channel/{owner.id.hex}",
         playback_url="https://example.invalid/live.m3u8",
         ingest_endpoint="example.invalid",
+        type=ChannelType.STANDARD,
         **ready,
         **channel,
     )

@@ -53,6 +53,7 @@ mutation Put($input: StreamMetadataPutInput!) {{
 STREAMS = f"""
 query Streams($id: ID!) {{ channel(by: {{ id: $id }}) {{ streams {{ nodes {{ id startedAt {STREAM} }} }} }} }}
 """
+TYPE = "query Type($id: ID!) { channel(by: { id: $id }) { broadcast { type } } }"
 KEY = "query Key($id: ID!) { channel(by: { id: $id }) { broadcast { streamKey } } }"
 CATEGORIES = "{ categories { id slug } }"
 
@@ -145,6 +146,12 @@ class Owner:
         found = await self.client.data(KEY, {"id": self.id}, token=self.user.token)
         key: str | None = found["channel"]["broadcast"]["streamKey"]
         return key
+
+    async def shown_type(self) -> str | None:
+        """Return the channel's type as the owner sees it."""
+        found = await self.client.data(TYPE, {"id": self.id}, token=self.user.token)
+        kind: str | None = found["channel"]["broadcast"]["type"]
+        return kind
 
     async def only_key(self) -> str:
         """Return the one stream key that the channel has on AWS, which the owner must see and the row name."""

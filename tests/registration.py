@@ -28,7 +28,7 @@ SIGN_IN = """
 mutation SignIn($input: SessionCreateInput!) { sessionCreate(input: $input) { user { id } errors { __typename } } }
 """
 PROVISION = f"mutation {{ channelProvision {{ user {{ {STATES} }} }} }}"
-BROADCAST = "{ viewer { channel { playbackUrl broadcast { arn streamKey ingestUrl } } } }"
+BROADCAST = "{ viewer { channel { playbackUrl broadcast { arn type streamKey ingestUrl } } } }"
 
 
 @asynccontextmanager
@@ -155,6 +155,7 @@ class Registry:
             "playbackUrl": channel["playbackUrl"],
             "broadcast": {
                 "arn": channel["arn"],
+                "type": channel["type"],
                 "streamKey": key["value"],
                 "ingestUrl": f"rtmps://{channel['ingestEndpoint']}:443/app/",
             },

@@ -12,6 +12,7 @@ class Possessions:
     channel_arn: str
     playback_url: str
     ingest_endpoint: str
+    channel_type: str
     room_arn: str
     stage_arn: str
     stream_key_arn: str | None = None
@@ -19,13 +20,14 @@ class Possessions:
     ivs_stream_id: str | None = None
 
 
-def invented(person: Person) -> Possessions:
-    """Return resources that exist nowhere, and no stream key."""
+def invented(person: Person, *, partner_followers: int = 100) -> Possessions:
+    """Return resources that exist nowhere, and no stream key; the channels are of the types that are usual."""
     arn, own = "arn:aws:{}:us-east-1:123456789012:{}/{}", person.id.hex
     return Possessions(
         channel_arn=arn.format("ivs", "channel", own),
         playback_url=f"https://{own}.example.invalid/live.m3u8",
         ingest_endpoint=f"{own}.example.invalid",
+        channel_type="ADVANCED_HD" if person.followers >= partner_followers else "STANDARD",
         room_arn=arn.format("ivschat", "room", own),
         stage_arn=arn.format("ivs", "stage", own),
         ivs_stream_id=f"st-{own[-23:]}" if person.live else None,

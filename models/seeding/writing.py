@@ -138,6 +138,7 @@ def _channel(person: Person, its: Possessions, vault: Vault | None) -> dict[str,
         "title": person.title,
         "playback_url": its.playback_url,
         "ingest_endpoint": its.ingest_endpoint,
+        "type": its.channel_type,
         "stream_key_sealed": sealed,
         "stream_key_arn": its.stream_key_arn,
     }

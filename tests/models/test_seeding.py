@@ -43,7 +43,7 @@ async def sessions(database_url: str) -> AsyncIterator[Sessions]:
 async def sow(session: AsyncSession, count: int, *, random_seed: int = 1) -> tuple[World, Written]:
     taken = await seeding.taken_names(session)
     world = seeding.imagine(count, random_seed=random_seed, now=utcnow(), taken=taken)
-    possessions = [seeding.invented(person) for person in world.people]
+    possessions = [seeding.invented(person, partner_followers=PARTNERS) for person in world.people]
     return world, await seeding.write(
         session, world, possessions, password_hash="not a hash", partner_followers=PARTNERS
     )
@@ -112,6 +112,7 @@ async def test_what_is_derived_is_what_the_ordinary_code_derives(sessions: Sessi
             channel = channels[person.channel_id]
             assert channel.follower_count == person.followers == counted.get(person.channel_id, 0)
             assert channel.is_partner == (channel.follower_count >= PARTNERS)
+            assert channel.type == ("ADVANCED_HD" if channel.is_partner else "STANDARD")
         assert sum(one.is_partner for one in channels.values()) > 3
         for person in world.people:
             await same_streams(session, person, channels[person.channel_id])

@@ -23,7 +23,7 @@ CAPABILITIES: Final = {
     "User": "id username createdAt updatedAt channel chatRoom stage followedChannels stageInvitations",
     "Channel": "id name title category owner chatRoom stage isLive isPartner provisioning playbackUrl viewerCount "
     "followerCount viewerIsFollowing viewerCanManage currentStream streams recordings broadcast createdAt updatedAt",
-    "BroadcastSettings": "ingestUrl streamKey arn",
+    "BroadcastSettings": "type ingestUrl streamKey arn",
     "Category": "id name slug channels liveChannelCount",
     "Stream": "id channel title category state health startedAt endedAt recording recordingStartedAt "
     "recordingEndedAt recordingDurationMs recordingPath viewerCount peakViewerCount events metrics analytics "

@@ -51,7 +51,7 @@ NAMED: dict[str, set[str]] = {}
 for _type in SCHEMA.type_map.values():
     for _name, _field in _type.fields.items() if is_object_type(_type) else ():
         NAMED.setdefault(_name, set()).add(str(_field.type))
-SECRETS = "{ viewer { channel { broadcast { arn ingestUrl streamKey } } } }"
+SECRETS = "{ viewer { channel { broadcast { arn type ingestUrl streamKey } } } }"
 STREAMS = """
 query Streams($id: ID!) {
   channel(by: {id: $id}) {

@@ -74,12 +74,14 @@ async def test_followers_enough_make_a_partner_for_good(
         first, second = one.fans
         await first.done(FOLLOW, channelId=one.owner.id)
         assert await one.owner.chores() == []
+        assert await one.owner.shown_type() == "STANDARD"
         async with open_socket(one.running.url) as socket:
             await socket.subscribe("1", WATCH, {"id": one.owner.id})
             assert (await socket.next("1"))["channelChanged"]["channel"] == {"isPartner": False}
             await second.done(FOLLOW, channelId=one.owner.id)
             assert (await socket.next("1"))["channelChanged"]["channel"] == {"isPartner": True}
         assert await one.type() == ADVANCED
+        assert await one.owner.shown_type() == "ADVANCED_HD"
         assert await one.owner.idle()
         for fan in one.fans:
             assert (await fan.done(UNFOLLOW, channelId=one.owner.id))["isPartner"] is True
@@ -197,6 +199,7 @@ async def test_a_type_that_takes_no_preset(here: Resolved, start_server: StartSe
         await one.followed()
         await eventually(one.partner, "it is a partner")
         assert await one.type() == ("BASIC", "")
+        assert await one.owner.shown_type() == "BASIC"
 
 
 async def test_a_deleted_channel_makes_no_trouble(
@@ -219,7 +222,8 @@ SELECT gen_random_uuid(), 'many-' || number, '-' FROM generate_series(1, 10000) 
 """
 _CHANNELS = """
 INSERT INTO channels
- (id, user_id, name, title, arn, playback_url, ingest_endpoint, provisioning, provision_attempts, follower_count)
-SELECT gen_random_uuid(), id, username, 'title', 'arn:' || id, 'https://x.invalid', 'x.invalid', 'READY', 1, 5
+ (id, user_id, name, title, arn, playback_url, ingest_endpoint, type, provisioning, provision_attempts,
+  follower_count)
+SELECT gen_random_uuid(), id, username, 'title', 'arn:' || id, 'x.invalid', 'x.invalid', 'STANDARD', 'READY', 1, 5
 FROM users
 """
