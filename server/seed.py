@@ -3,16 +3,17 @@
 import asyncio
 import sys
 import time
+from datetime import datetime, timedelta
 from typing import Final
 
 from asyncpg import UniqueViolationError
 from sqlalchemy import func, select
 
 from ivs import bulk
-from ivs.bulk import Holding, OnAir, Wanted
+from ivs.bulk import Guest, Holding, OnAir, Wanted
 from ivs.resources import Owner
 from models import User, seeding, utcnow
-from models.seeding import Person, Possessions, Written
+from models.seeding import Gathering, Person, Possessions, Rhythm, Ticket, Written
 from server.beside import beside, nothing_runs
 from server.errors import CONFIGURATION, UNAVAILABLE, StartupError
 from server.runtime import Runtime, open_runtime
@@ -51,10 +52,14 @@ async def _seed(settings: Settings, stack: Stack, endpoint_url: str, users: int,
         async with runtime.services.sessions() as session:
             taken = await seeding.taken_names(session)
             already = (await session.execute(select(func.count()).select_from(User))).scalar_one()
-        world = seeding.imagine(users, random_seed=random_seed, now=utcnow(), taken=taken)
-        wanted = [_wanted(runtime, person) for person in world.people]
+        world = seeding.imagine(
+            users, random_seed=random_seed, now=utcnow(), taken=taken, publishers=settings.stage_publishers
+        )
+        wanted = [_wanted(runtime, person, world.now) for person in world.people]
         holdings = await bulk.create(endpoint_url, wanted, region=region(settings))
         password_hash = await runtime.services.passwords.hash(DEMO_PASSWORD)
+        async with runtime.services.sessions() as session, session.begin():
+            await seeding.make_room(session, world.now)
         try:
             async with runtime.services.publisher.transaction() as transaction:
                 written = await seeding.write(
@@ -63,6 +68,10 @@ async def _seed(settings: Settings, stack: Stack, endpoint_url: str, users: int,
                     [_possessions(one) for one in holdings],
                     password_hash=password_hash,
                     partner_followers=settings.partner_followers,
+                    rhythm=Rhythm(
+                        interval=timedelta(seconds=settings.heartbeat_interval_seconds),
+                        window=timedelta(seconds=settings.viewer_window_seconds),
+                    ),
                     vault=runtime.services.vault,
                 )
                 if written.live:
@@ -77,7 +86,7 @@ async def _seed(settings: Settings, stack: Stack, endpoint_url: str, users: int,
     sys.stdout.write(_told(written, world.people[0].username, already, seconds))
 
 
-def _wanted(runtime: Runtime, person: Person) -> Wanted:
+def _wanted(runtime: Runtime, person: Person, now: datetime) -> Wanted:
     config, partners = runtime.services.provisioner.config, runtime.services.chores.config
     channel = {"type": config.channel_type}
     if person.followers >= partners.partner_followers:
@@ -87,7 +96,25 @@ def _wanted(runtime: Runtime, person: Person) -> Wanted:
     live = None
     if person.live is not None:
         live = OnAir(person.live.started_at, person.live.starving, viewers=person.followers // _FOLLOWERS_PER_VIEWER)
-    return Wanted(Owner(config.deployment, person.id, person.username), channel, live)
+    owner = Owner(config.deployment, person.id, person.username)
+    gathering = person.gathering
+    if gathering is None:
+        return Wanted(owner, channel, live)
+    guests = _guests(gathering, now, minutes=runtime.settings.stage_token_minutes)
+    return Wanted(owner, channel, live, guests, gathering.seat.since if gathering.seat else None)
+
+
+def _guests(gathering: Gathering, now: datetime, *, minutes: int) -> list[Guest]:
+    """Return the guests with what is left of their tokens."""
+    return [
+        Guest(
+            guest.user_id.hex,
+            guest.username,
+            max(1, minutes - int((now - guest.invited_at).total_seconds() // 60)),
+            guest.seat.since if guest.seat else None,
+        )
+        for guest in gathering.guests
+    ]
 
 
 def _possessions(holding: Holding) -> Possessions:
@@ -102,6 +129,9 @@ def _possessions(holding: Holding) -> Possessions:
         stream_key_arn=channel.stream_key_arn,
         stream_key=channel.stream_key,
         ivs_stream_id=holding.ivs_stream_id,
+        tickets=[Ticket(one.participant_id, one.token, one.expires_at) for one in holding.tickets],
+        session_id=holding.session_id,
+        host_id=holding.host_id,
     )
 
 
@@ -110,6 +140,7 @@ def _told(written: Written, username: str, already: int, seconds: float) -> str:
     return (
         f"Added to {already} users in {seconds:.1f} s: {counts['users']} users, {counts['streams']} streams of which "
         f"{len(written.live)} are live, {counts['recordings']} recordings, {counts['follows']} follows, "
-        f"{counts['chat_messages']} chat messages.\n"
+        f"{counts['chat_messages']} chat messages, {counts['metrics']} heartbeats of viewers, {counts['stage_tokens']} "
+        f"invitations to stages and {counts['stage_participants']} people on them.\n"
         f"Each of them signs in with the password {DEMO_PASSWORD}; the most popular is {username}.\n"
     )

@@ -29,6 +29,20 @@ def connected(world: World, stage: Doc, participant_id: str) -> Doc | None:
     return next((doc for doc in _present(world, stage) if doc["participantId"] == participant_id), None)
 
 
+def carry_on(world: World, stage: Doc, since: str) -> None:
+    """A session has been going on since then, of which nothing is told."""
+    session: Doc = {"sessionId": session_id(), "startTime": since, "endTime": None, "_stageArn": stage["arn"]}
+    stage["activeSessionId"] = session["sessionId"]
+    _keep_session(world, session)
+    world.save("stage", stage)
+
+
+def seat(world: World, stage: Doc, user_id: str, participant_id: str, attributes: dict[str, str], since: str) -> None:
+    """A participant has been publishing since then, of which nothing is told."""
+    participant = _joined(stage, user_id, participant_id, attributes, since)
+    _keep(world, {**participant, "published": True, "_publishing": True})
+
+
 def join(world: World, stage: Doc, user_id: str, participant_id: str | None, attributes: dict[str, str]) -> Doc:
     """A participant joins; the first one begins a session.
 
@@ -38,28 +52,24 @@ def join(world: World, stage: Doc, user_id: str, participant_id: str | None, att
     if participant_id is not None and connected(world, stage, participant_id) is not None:
         raise ControlError(409, f"Participant {participant_id} is connected already.")
     if not stage["activeSessionId"]:
-        stage["activeSessionId"] = session_id()
-        session = {
-            "sessionId": stage["activeSessionId"],
-            "startTime": iso(world.now()),
-            "endTime": None,
-            "_stageArn": stage["arn"],
-        }
-        _keep_session(world, session)
-        world.save("stage", stage)
-    participant: Doc = {
-        "participantId": participant_id or new_id(),
+        carry_on(world, stage, iso(world.now()))
+    participant = _joined(stage, user_id, participant_id or new_id(), attributes, iso(world.now()))
+    _keep(world, participant)
+    return participant
+
+
+def _joined(stage: Doc, user_id: str, participant_id: str, attributes: dict[str, str], since: str) -> Doc:
+    return {
+        "participantId": participant_id,
         "userId": user_id,
         "attributes": attributes,
         "state": "CONNECTED",
-        "firstJoinTime": iso(world.now()),
+        "firstJoinTime": since,
         "published": False,
         "_stageArn": stage["arn"],
         "_sessionId": stage["activeSessionId"],
         "_publishing": False,
     }
-    _keep(world, participant)
-    return participant
 
 
 def publish(world: World, stage: Doc, participant: Doc) -> None:

@@ -7,8 +7,25 @@ What Amazon has a part of needs its answers: those of the emulator (`server.seed
 ever ask it. Ids of rows hold the time of what they stand for, as those of the ordinary code do.
 """
 
-from models.seeding.possessions import Possessions, invented
+from models.seeding.audience import Rhythm
+from models.seeding.gathering import Gathering, Guest
+from models.seeding.possessions import Possessions, Ticket, invented
 from models.seeding.world import Broadcast, Person, World, imagine
-from models.seeding.writing import Written, taken_names, write
+from models.seeding.writing import Written, make_room, taken_names, write
 
-__all__ = ["Broadcast", "Person", "Possessions", "World", "Written", "imagine", "invented", "taken_names", "write"]
+__all__ = [
+    "Broadcast",
+    "Gathering",
+    "Guest",
+    "Person",
+    "Possessions",
+    "Rhythm",
+    "Ticket",
+    "World",
+    "Written",
+    "imagine",
+    "invented",
+    "make_room",
+    "taken_names",
+    "write",
+]

@@ -8,8 +8,10 @@ from typing import Final
 from uuid import UUID
 
 from models.seeding.dice import Dice
+from models.seeding.gathering import Gathering, gather
 from models.seeding.words import FIRST, SECOND, THINGS, TITLES
 
+LONGEST_STREAM: Final = timedelta(hours=6)
 _OLDEST: Final = timedelta(days=400)
 _MOST_FOLLOWED: Final = 300
 _MOST_STREAMS: Final = 40
@@ -65,6 +67,7 @@ class Person:
     streams: list[Broadcast] = field(default_factory=list)
     former: list[Former] = field(default_factory=list)
     followers: int = 0
+    gathering: Gathering | None = None
 
     @property
     def live(self) -> Broadcast | None:
@@ -93,11 +96,18 @@ class World:
 
 
 def imagine(
-    count: int, *, random_seed: int, now: datetime, taken: Collection[str] = (), live_share: float = 0.08
+    count: int,
+    *,
+    random_seed: int,
+    now: datetime,
+    taken: Collection[str] = (),
+    live_share: float = 0.08,
+    publishers: int = 12,
 ) -> World:
     """Return a world of `count` people: the same for the same seed, names that are taken and present time.
 
-    Of ten people, some never stream; `live_share` of all, and at least one, are live. `taken` are lower-case names.
+    Of ten people, some never stream; `live_share` of all, and at least one, are live. `taken` are lower-case names,
+    `publishers` the places of a stage.
     """
     dice = Dice(random_seed)
     now = now.replace(microsecond=0)
@@ -106,7 +116,11 @@ def imagine(
     # The popular are live more often, but not they alone.
     live = set(sorted(range(count), key=lambda rank: dice.random() * (rank + 1))[:lives])
     people = [_person(dice, next(names), now, is_live=rank in live) for rank in range(count)]
-    return World(people, list(_follows(dice, people, now)), random_seed, now)
+    follows = list(_follows(dice, people, now))
+    gatherings = gather(dice, people, follows, now, publishers=publishers)
+    for person in people:
+        person.gathering = gatherings.get(person.id)
+    return World(people, follows, random_seed, now)
 
 
 def _names(dice: Dice, taken: set[str]) -> Iterator[str]:
@@ -150,7 +164,7 @@ def _times(dice: Dice, joined: datetime, now: datetime, *, is_live: bool) -> Ite
         yield before, None
     for _ in range(count):
         end = before - dice.span(timedelta(hours=7), timedelta(days=12))
-        start = end - dice.span(timedelta(minutes=20), timedelta(hours=6))
+        start = end - dice.span(timedelta(minutes=20), LONGEST_STREAM)
         if start < joined + timedelta(hours=1):
             return
         yield start, end

@@ -40,6 +40,31 @@ def test_what_is_live_stays_so_until_it_is_stopped_and_told_nobody(account: Acco
     assert {one["detail"]["stream_id"] for one in account.received(queue, 2)} == {made["streamId"]}
 
 
+def test_who_is_on_a_stage_has_been_there_and_nobody_was_told(account: Account) -> None:
+    queue = account.listen()
+    tokens = [
+        {"userId": "guest", "since": START, "duration": 9},
+        {"userId": "late", "attributes": {"username": "late"}},
+    ]
+    on_stage = {"userId": "ada", "attributes": {"username": "ada"}, "since": START}
+    wanted = [owner("ada", tokens=tokens, onStage=on_stage), owner("bob", tokens=tokens[1:])]
+    ada, bob = account.do("owners", region=REGION, owners=wanted)["owners"]
+    assert [one["userId"] for one in ada["participantTokens"]] == ["guest", "late"]
+    assert (bob["hostId"], bob["stage"]["activeSessionId"]) == (None, "")
+    stage = account.realtime.get_stage(arn=ada["stage"]["arn"])["stage"]
+    assert stage["activeSessionId"] == ada["stage"]["activeSessionId"] != ""
+    of_session = {"stageArn": stage["arn"], "sessionId": stage["activeSessionId"]}
+    session = account.realtime.get_stage_session(**of_session)["stageSession"]
+    assert session["startTime"].strftime("%Y-%m-%dT%H:%M:%SZ") == START
+    there = account.realtime.list_participants(**of_session)["participants"]
+    ids = {one["participantId"]: (one["userId"], one["state"], one["published"]) for one in there}
+    guest = ada["participantTokens"][0]["participantId"]
+    assert ids == {ada["hostId"]: ("ada", "CONNECTED", True), guest: ("guest", "CONNECTED", True)}
+    account.realtime.disconnect_participant(stageArn=stage["arn"], participantId=guest)
+    (told,) = account.received(queue, 1)
+    assert (told["detail"]["event_name"], told["detail"]["participant_id"]) == ("Participant Unpublished", guest)
+
+
 def test_quotas_grow_by_what_is_made(account: Account) -> None:
     account.do("settings", quotas={"channel": 1, "stream": 1})
     account.do("owners", region=REGION, owners=[owner(f"o{number}", live={"startTime": START}) for number in range(3)])

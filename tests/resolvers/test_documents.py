@@ -33,8 +33,8 @@ STATEMENTS: Final = {
     "channel": 5,
     # recording; channel, its owner; streams, their category, messages, their senders; the newest recordings.
     "recording": 8,
-    # stage; owner, channel; participants and their users; invitations; requests.
-    "stage": 6,
+    # stage; owner, channel; participants, invitations, requests, and the users of each.
+    "stage": 9,
     # viewer; channel, category, stream; events, metrics, analytics in several; streams, recordings;
     # room, messages, bans.
     "dashboard": 15,

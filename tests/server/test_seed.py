@@ -1,10 +1,14 @@
 """`seed`: what it adds is like what people have made, on the emulated AWS too; the real one it does not touch."""
 
+import base64
+import json
 import re
 import secrets
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
+import httpx
 import pytest
 
 from tests.program import Served, ask, run
@@ -20,6 +24,31 @@ query People($isLive: Boolean!) {
 """
 SIGN_IN = """
 mutation ($input: SessionCreateInput!) { sessionCreate(input: $input) { token errors { __typename } } }
+"""
+AUDIENCE = """
+{
+  viewer {
+    channel {
+      broadcast { type }
+      currentStream { peakViewerCount metrics(first: 1) { nodes { quality } } analytics { peakViewers } }
+    }
+  }
+}
+"""
+STAGES = """
+{
+  stages(first: 20, filter: { isLive: true }) {
+    nodes { id name }
+  }
+}
+"""
+INVITED = """
+{ stage(by: { name: "%s" }) { tokens { nodes { participantId token user { username } } } } }
+"""
+DISCONNECT = """
+mutation ($input: StageParticipantDisconnectInput!) {
+  stageParticipantDisconnect(input: $input) { errors { __typename } }
+}
 """
 KEY = "{ viewer { channel { broadcast { streamKey } } } }"
 RESET = """
@@ -56,7 +85,8 @@ def sign_in(served: Served, username: str) -> str:
 def test_seeded_users_are_like_others(served: Served) -> None:
     assert re.fullmatch(
         r"Added to \d+ users in \d+\.\d s: 60 users, \d+ streams of which 5 are live, "
-        r"\d+ recordings, \d+ follows, \d+ chat messages\.\n"
+        r"\d+ recordings, \d+ follows, \d+ chat messages, \d{4} heartbeats of viewers, \d+ invitations to stages "
+        r"and \d+ people on them\.\n"
         r"Each of them signs in with the password streamcat-demo; the most popular is \w+\.\n",
         seed(served, 60),
     )
@@ -67,6 +97,11 @@ def test_seeded_users_are_like_others(served: Served) -> None:
     assert (streamer["provisioning"], streamer["currentStream"]) == ("READY", {"state": "LIVE"})
     token = sign_in(served, streamer["owner"]["username"])
     url = served.ready()
+    watched = ask(url, AUDIENCE, token=token)["viewer"]["channel"]
+    stream = watched["currentStream"]
+    assert watched["broadcast"] == {"type": "STANDARD"}
+    assert stream["peakViewerCount"] == stream["analytics"]["peakViewers"] > 0
+    assert len(stream["metrics"]["nodes"]) == 1
     before = ask(url, KEY, token=token)["viewer"]["channel"]["broadcast"]["streamKey"]
     its = {"input": {"channelId": streamer["id"]}}
     assert ask(url, RESET, its, token)["streamKeyReset"]["errors"] == []
@@ -91,6 +126,52 @@ def test_seeded_users_are_like_others(served: Served) -> None:
         DATA_DIR=str(served.data),
     )
     assert (played.code, played.out.splitlines()[-1]) == (0, f"{name}'s stream has ended.")
+
+
+def on_stage(url: str, name: str) -> list[str]:
+    found = ask(url, f'{{ stage(by: {{ name: "{name}" }}) {{ participants {{ user {{ username }} }} }} }}')
+    return [one["user"]["username"] for one in found["stage"]["participants"]]
+
+
+@dataclass(frozen=True)
+class Hosted:
+    """A live stage as its host sees it, with guests of whom some have come and some have not."""
+
+    id: str
+    name: str
+    host: str
+    present: list[str]
+    invited: dict[str, str]
+
+
+def hosted(served: Served) -> Iterator[Hosted]:
+    url = served.ready()
+    for one in ask(url, STAGES)["stages"]["nodes"]:
+        host, present = sign_in(served, one["name"]), on_stage(url, one["name"])
+        tokens = ask(url, INVITED % one["name"], token=host)["stage"]["tokens"]["nodes"]
+        invited = {token["user"]["username"]: token["participantId"] for token in tokens}
+        assert present[0] == one["name"]
+        assert set(present[1:]) <= set(invited)
+        if 1 < len(present) < 1 + len(invited):
+            yield Hosted(one["id"], one["name"], host, present, invited)
+
+
+def test_seeded_stages_are_open_to_their_guests(served: Served) -> None:
+    seed(served, 100)
+    url, stage = served.ready(), next(hosted(served))
+    came, *others = stage.present[1:]
+    late = next(username for username in stage.invited if username not in stage.present)
+    (mine,) = ask(url, INVITED % stage.name, token=sign_in(served, late))["stage"]["tokens"]["nodes"]
+    claims = json.loads(base64.urlsafe_b64decode(mine["token"].partition(".")[0] + "=="))
+    assert claims["jti"] == mine["participantId"] == stage.invited[late]
+    body = {"stageArn": claims["resource"], "token": mine["token"]}
+    door = f"{served.running['emulator_url']}/_emulator/stages/participants"
+    assert httpx.post(door, json=body).is_success
+    until(lambda: on_stage(url, stage.name) == [*stage.present, late], f"{late} is on the stage")
+
+    its = {"input": {"stageId": stage.id, "participant": {"participantId": stage.invited[came]}}}
+    assert ask(url, DISCONNECT, its, stage.host)["stageParticipantDisconnect"]["errors"] == []
+    until(lambda: on_stage(url, stage.name) == [stage.name, *others, late], f"{came} is off the stage")
 
 
 def test_second_batch_says_what_is_there(served: Served) -> None:
