@@ -93,10 +93,12 @@ def stream(crowd: Crowd, its: Possessions, category_id: UUID) -> dict[str, Any]:
     }
 
 
-def recording(person: Person, one: Broadcast) -> dict[str, Any]:
+def recording(person: Person, one: Broadcast, its: Possessions) -> dict[str, Any]:
     """Return a recording that is as good as watched: where its files would be, none are."""
     ended_at = one.ended_at or one.started_at
-    prefix = f"ivs/v1/made-up/{person.channel_id.hex}/{one.started_at:%Y/%-m/%-d/%-H/%-M}/{one.ivs_stream_id[-12:]}"
+    # As Amazon's, or a deletion would take it for another channel's.
+    channel_id = its.channel_arn.rpartition("/")[2]
+    prefix = f"ivs/v1/made-up/{channel_id}/{one.started_at:%Y/%-m/%-d/%-H/%-M}/{one.ivs_stream_id[-12:]}"
     return {
         "id": one.recorded_as,
         "channel_id": person.channel_id,

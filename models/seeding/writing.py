@@ -89,14 +89,14 @@ async def write(
         }
         for person, its in owned
     )
-    recorded = ((person, one) for person in world.people for one in person.streams if one.recorded_as)
+    recorded = ((person, one, its) for person, its in owned for one in person.streams if one.recorded_as)
     tables: list[tuple[type[Base], Rows]] = [
         (User, (rows.user(person, password_hash) for person in world.people)),
         (Channel, channels),
         (ChatRoom, (rows.part(person.room_id, person, its.room_arn) for person, its in owned)),
         (Stage, (rows.part(person.stage_id, person, its.stage_arn) for person, its in owned)),
         (ChannelTitle, rows.titles(world, categories)),
-        (Recording, (rows.recording(person, one) for person, one in recorded)),
+        (Recording, (rows.recording(*each) for each in recorded)),
         (
             Stream,
             (rows.stream(one, belongings[one.owner.id], categories[one.stream.category]) for one in crowds),

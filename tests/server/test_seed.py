@@ -51,6 +51,8 @@ mutation ($input: StageParticipantDisconnectInput!) {
 }
 """
 KEY = "{ viewer { channel { broadcast { streamKey } } } }"
+RECORDED = "{ viewer { channel { recordings(first: 1) { nodes { id } } } } }"
+DELETE = "mutation ($input: RecordingDeleteInput!) { recordingDelete(input: $input) { errors { __typename } } }"
 RESET = """
 mutation ($input: StreamKeyResetInput!) { streamKeyReset(input: $input) { errors { __typename } } }
 """
@@ -172,6 +174,17 @@ def test_seeded_stages_are_open_to_their_guests(served: Served) -> None:
     its = {"input": {"stageId": stage.id, "participant": {"participantId": stage.invited[came]}}}
     assert ask(url, DISCONNECT, its, stage.host)["stageParticipantDisconnect"]["errors"] == []
     until(lambda: on_stage(url, stage.name) == [stage.name, *others, late], f"{came} is off the stage")
+
+
+def test_a_seeded_recording_can_be_deleted(served: Served) -> None:
+    seed(served, 20)
+    url = served.ready()
+    token = sign_in(served, people(served, live=True)[0]["owner"]["username"])
+    (recording,) = ask(url, RECORDED, token=token)["viewer"]["channel"]["recordings"]["nodes"]
+    its = {"input": {"recordingId": recording["id"]}}
+    assert ask(url, DELETE, its, token)["recordingDelete"]["errors"] == []
+    until(lambda: re.search(r"recording [0-9a-f-]{36}: 0 objects deleted", served.err), "there was nothing on S3")
+    assert "ForeignPrefix" not in served.err
 
 
 def test_second_batch_says_what_is_there(served: Served) -> None:
