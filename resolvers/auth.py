@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from uuid import UUID
 
-from sqlalchemy import Select, delete, func, select, update
+from sqlalchemy import Select, bindparam, delete, func, select, update
 from sqlalchemy.orm import undefer
 
 from models import Channel, Session, User, pace, uuid7
@@ -18,6 +18,13 @@ from subscriptions.publish import Transaction
 
 _TOKEN_BYTES = 32
 _LONGEST_TOKEN = 128
+# Asked with every request of somebody who is signed in, and so built but once.
+_VIEWER = select(
+    Session.user_id,
+    Session.id,
+    Session.expires_at,
+    select(Channel.id).where(Channel.user_id == Session.user_id).scalar_subquery().label("channel_id"),
+).where(Session.token_hash == bindparam("token_hash"), Session.expires_at > func.now())
 _UNKNOWN = CredentialsInvalid(message="No user has this name and password.")
 
 
@@ -43,11 +50,7 @@ async def authenticate(sessions: Sessions, token: str) -> Viewer | None:
     if not token or len(token) > _LONGEST_TOKEN:
         return None
     async with sessions() as session:
-        own = select(Channel.id).where(Channel.user_id == Session.user_id).scalar_subquery()
-        statement = select(Session.user_id, Session.id, Session.expires_at, own.label("channel_id")).where(
-            Session.token_hash == _digest(token), Session.expires_at > func.now()
-        )
-        found = (await session.execute(statement)).first()
+        found = (await session.execute(_VIEWER, {"token_hash": _digest(token)})).first()
     return None if found is None else Viewer(found.user_id, found.id, found.expires_at, found.channel_id)
 
 

@@ -3,6 +3,7 @@
 import enum
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
+from functools import cache
 from uuid import UUID
 
 from sqlalchemy import ColumnElement, false, or_, select
@@ -60,11 +61,8 @@ def listed(ctx: Context, which: Filter, order: ChannelOrder | None) -> Page:
     Raises:
         RequestError: BAD_INPUT for a search that is too long.
     """
-    base = channels.listed(is_live=which.is_live)
-    chosen = base.order if order is None else _ORDERS[order]
-    if order is ChannelOrder.LIVE_SINCE and which.is_live:
-        chosen = channels.LIVE.order
-    conditions = [*base.where]
+    base = _ordered(which.is_live, order)
+    conditions: list[ColumnElement[bool]] = []
     if which.category_id is not None:
         conditions.append(Channel.category_id == which.category_id)
     if which.followed_by_viewer is not None:
@@ -72,7 +70,15 @@ def listed(ctx: Context, which: Filter, order: ChannelOrder | None) -> Page:
         conditions.append(follows if which.followed_by_viewer else ~follows)
     if which.search is not None:
         conditions += _found(which.search)
-    return Page(Channel, chosen, where=tuple(conditions))
+    return Page(Channel, base.order, where=(*base.where, *conditions)) if conditions else base
+
+
+@cache
+def _ordered(is_live: bool | None, order: ChannelOrder | None) -> Page:
+    base = channels.listed(is_live=is_live)
+    if order is None or (order is ChannelOrder.LIVE_SINCE and is_live):
+        return base
+    return Page(Channel, _ORDERS[order], where=base.where)
 
 
 def live(category_id: UUID | None) -> Page:

@@ -10,12 +10,12 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, partial
+from functools import cache, cached_property, partial
 from itertools import chain
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import ColumnElement
+from sqlalchemy import ColumnElement, Select, Uuid, bindparam
 from sqlalchemy.orm import InstrumentedAttribute
 from strawberry.dataloader import DataLoader
 
@@ -24,8 +24,15 @@ from models.engine import Sessions
 from models.paging import Narrowing, Order, Through, Window, counts_by, page_of, pages_of, rows_by
 from resolvers.cursors import Slice, cursor_of, window_of
 
+Shape = tuple[bool, bool, bool]
+Given = tuple[tuple[str, Any], ...]
+"""What a client's arguments add to a read, by the names of its narrowings."""
 
-@dataclass(frozen=True, slots=True, eq=False)
+# Whose id it is, a statement is told when it is executed.
+_VIEWER: Final = bindparam("viewer", type_=Uuid())
+
+
+@dataclass(frozen=True, eq=False)
 class Row:
     """One row of `model`: the one whose `key` equals the parent's attribute `by`.
 
@@ -44,8 +51,13 @@ class Row:
         """Name the loader once: a column compares to SQL, not to a truth value, so it makes no good dictionary key."""
         object.__setattr__(self, "loader", (self.model, str(self.key), str(self.viewer)))
 
+    @cached_property
+    def statement(self) -> Select[Any]:
+        """What finds the rows of any keys."""
+        return rows_by(self.model, self.key, () if self.viewer is None else (self.viewer == _VIEWER,))
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, eq=False)
 class Page:
     """A keyset page of `model` in `order`: of the rows whose `key` equals the parent's attribute `by`, or of all.
 
@@ -62,15 +74,38 @@ class Page:
     through: Through | None = None
     narrowings: Mapping[str, Narrowing] = field(default_factory=dict)
     viewer: ColumnElement[Any] | InstrumentedAttribute[Any] | None = None
+    statements: dict[Shape, Select[Any]] = field(default_factory=dict, init=False, repr=False)
+    """What was made so far, by the shape of the window."""
+
+    def statement(self, window: Window, given: Given = ()) -> Select[Any]:
+        """Return what finds such a page of any parents, or of the whole list."""
+        made = None if given else self.statements.get(window.shape)
+        if made is None:
+            made = self._made(window, given)
+            if not given:
+                self.statements[window.shape] = made
+        return made
+
+    def _made(self, window: Window, given: Given) -> Select[Any]:
+        conditions = [*self.where, *(() if self.viewer is None else (self.viewer == _VIEWER,))]
+        if self.key is None:
+            return page_of(self.model, self.order, window, conditions)
+        narrowed = [(self.narrowings[name], value) for name, value in given]
+        return pages_of(self.model, self.key, self.order, window, conditions, self.through, narrowed)
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, eq=False)
 class Count:
     """Number of the rows whose `key` equals the parent's attribute `by`; cheap only if an index holds just those."""
 
     key: InstrumentedAttribute[Any]
     by: str = "id"
     where: tuple[ColumnElement[bool], ...] = ()
+
+    @cached_property
+    def statement(self) -> Select[Any]:
+        """What counts the rows of any keys."""
+        return counts_by(self.key, self.where)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +123,7 @@ class Rows:
 
 
 RowKey = tuple[type[Base], str, str]
-PageKey = tuple[Page, Window, tuple[tuple[str, Any], ...]]
+PageKey = tuple[Page, Window, Given]
 
 
 class Reads:
@@ -120,13 +155,12 @@ class Reads:
         """Return the row of each key, null where there is none; one statement for all that are not known yet."""
         if read.viewer is not None and self._viewer_id is None:
             return [None] * len(keys)
-        conditions = self._conditions(read)
         known = self._known_rows[read.loader]
         async with self._locks[read.loader]:
             missing = [key for key in dict.fromkeys(keys) if key not in known]
             if missing:
                 async with self._slots, self._sessions() as session:
-                    result = await session.execute(rows_by(read.model, read.key, missing, conditions))
+                    result = await session.execute(read.statement, self._values(read, keys=missing))
                     found = {key: row for key, row in result}  # noqa: C416 - typed as Row, not as a pair
                 known.update((key, found.get(key)) for key in missing)
                 self._remember(read.model, found.values())
@@ -158,8 +192,8 @@ class Reads:
         if read.viewer is not None and self._viewer_id is None:
             return _rows((), read.order, window)
         async with self._slots, self._sessions() as session:
-            statement = page_of(read.model, read.order, window, self._conditions(read))
-            rows = (await session.execute(statement)).scalars().all()
+            values = self._values(read, **window.values())
+            rows = (await session.execute(read.statement(window), values)).scalars().all()
         self._remember(read.model, rows)
         return _rows(rows, read.order, window)
 
@@ -170,7 +204,7 @@ class Reads:
             missing = [key for key in dict.fromkeys(keys) if key not in known]
             if missing:
                 async with self._slots, self._sessions() as session:
-                    result = await session.execute(counts_by(read.key, missing, read.where))
+                    result = await session.execute(read.statement, {"keys": missing})
                     found = {key: number for key, number in result}  # noqa: C416 - typed as Row, not as a pair
                 known.update((key, found.get(key, 0)) for key in missing)
         return [known[key] for key in keys]
@@ -201,11 +235,8 @@ class Reads:
             loader = self._loaders[read] = DataLoader(load_fn=partial(self.counts, read))
         return loader.load(key)
 
-    def _conditions(self, read: Row | Page) -> list[ColumnElement[bool]]:
-        conditions = list(read.where) if isinstance(read, Page) else []
-        if read.viewer is not None:
-            conditions.append(read.viewer == self._viewer_id)
-        return conditions
+    def _values(self, read: Row | Page, **values: Any) -> dict[str, Any]:
+        return values if read.viewer is None else {**values, "viewer": self._viewer_id}
 
     def _remember(self, model: type[Base], rows: Iterable[Any]) -> None:
         """Let whoever asks for one of the rows by its id have it without a statement."""
@@ -213,15 +244,12 @@ class Reads:
 
     async def _load_pages(self, key: PageKey, parents: list[Any]) -> dict[Any, list[Any]]:
         read, window, given = key
-        assert read.key is not None  # noqa: S101 - narrows the type: only reads with a key are fields of a parent
         found: dict[Any, list[Any]] = {parent: [] for parent in parents}
         if read.viewer is not None and self._viewer_id is None:
             return found
-        conditions = self._conditions(read)
+        values = self._values(read, parents=parents, **window.values())
         async with self._slots, self._sessions() as session:
-            narrowed = [(read.narrowings[name], value) for name, value in given]
-            statement = pages_of(read.model, read.key, parents, read.order, window, conditions, read.through, narrowed)
-            for parent, row in await session.execute(statement):
+            for parent, row in await session.execute(read.statement(window, given), values):
                 found[parent].append(row)
         self._remember(read.model, chain.from_iterable(found.values()))
         return found

@@ -34,18 +34,19 @@ _ORDERS = {
     RecordingOrder.NEWEST: Order("ended", (Recording.ended_at, Recording.id), descending=True),
     RecordingOrder.LONGEST: Order("longest", (Recording.duration_ms, Recording.id), descending=True),
 }
+_ALL = {order: Page(Recording, columns, where=_READY) for order, columns in _ORDERS.items()}
 OF_CHANNEL = Page(Recording, _ORDERS[RecordingOrder.NEWEST], key=Recording.channel_id, where=_READY)
 
 
 def listed(order: RecordingOrder, *, channel_id: UUID | None = None, category_id: UUID | None = None) -> Page:
     """Return the list of recordings that can be watched, of one channel or category if given."""
-    where: list[ColumnElement[bool]] = [*_READY]
+    where: list[ColumnElement[bool]] = []
     if channel_id is not None:
         where.append(Recording.channel_id == channel_id)
     if category_id is not None:
         # Not a join: a recording of several streams is listed once.
         where.append(exists().where(Stream.recording_id == Recording.id, Stream.category_id == category_id))
-    return Page(Recording, _ORDERS[order], where=tuple(where))
+    return Page(Recording, _ORDERS[order], where=(*_READY, *where)) if where else _ALL[order]
 
 
 def playback_url(ctx: Context, recording: Recording) -> str | None:

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import text
 
 from models.engine import Sessions
+from resolvers import channels, chat_rooms
 from tests import factories
 from tests.client import Client
 from tests.conftest import Running, StartServer
@@ -76,6 +77,17 @@ async def test_two_pages_of_one_parent_are_two_reads(quiet: Running, sessions: S
     for node in nodes:
         assert (len(node["a"]["nodes"]), len(node["b"]["nodes"])) == (1, 2)
         assert node["a"]["nodes"][0] == node["b"]["nodes"][0]
+
+
+async def test_a_statement_is_built_once_for_pages_of_any_size(sessions: Sessions, reader: Client) -> None:
+    await seed(sessions, channels=2, streams=3)
+    await reader.data(document("home"), {"first": 1})
+    reads = (channels.LIVE, channels.STREAMS, chat_rooms.MESSAGES)
+    before = [dict(read.statements) for read in reads]
+    page = (await reader.data(document("home"), {"first": 2}))["channels"]
+
+    assert len(page["nodes"]) == 2
+    assert [read.statements for read in reads] == before
 
 
 async def test_the_same_rows_are_read_once(quiet: Running, sessions: Sessions, reader: Client) -> None:
