@@ -5,7 +5,7 @@ Viewers are viewings, counted once per bucket, per value and in all.
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
@@ -131,10 +131,22 @@ class Analytics:
     watch_time_seconds: int
 
 
+_SHARED: Final = frozenset({"browsers", "operating_systems", "qualities"})
+_PRESENT: Final = frozenset({"peak_viewers", "watch_time_seconds"})
+
+
 async def of_stream(
-    ctx: Context, stream: Stream, start: datetime | None, end: datetime | None, bucket_seconds: int | None
+    ctx: Context,
+    stream: Stream,
+    start: datetime | None,
+    end: datetime | None,
+    bucket_seconds: int | None,
+    *,
+    wanted: Collection[str],
 ) -> Analytics | None:
     """Return the analytics of a stream's heartbeats from `start` to before `end`; null before the stream's start.
+
+    Of the attributes only those that are `wanted` cost anything; the others are empty or 0.
 
     Raises:
         RequestError: BAD_INPUT for a range or bucket that is not acceptable.
@@ -161,18 +173,30 @@ async def of_stream(
             return (await session.execute(statement, scope | parameters)).all()
 
         series = await rows(_SERIES, seconds=buckets.seconds, buckets=buckets.number)
-        shares = await rows(_SHARES, most=MOST_SHARES)
-        chat = await rows(_CHAT, seconds=buckets.seconds, buckets=buckets.number)
-        ((peak, watched),) = await rows(_PRESENCE, **presence)
-    return _analytics(buckets, series, chat, shares, int(peak), round(watched))
+        shares = await rows(_SHARES, most=MOST_SHARES) if _SHARED.intersection(wanted) else ()
+        chat: Sequence[Any] = ()
+        if "chat_messages" in wanted:
+            chat = await rows(_CHAT, seconds=buckets.seconds, buckets=buckets.number)
+        peak, watched = 0, 0
+        if _PRESENT.intersection(wanted):
+            ((peak, watched),) = await rows(_PRESENCE, **presence)
+    return _analytics(buckets, series, chat, shares, int(peak), round(watched), wanted)
 
 
 def _analytics(
-    buckets: Buckets, series: Sequence[Any], chat: Sequence[Any], shares: Sequence[Any], peak: int, watched: int
+    buckets: Buckets,
+    series: Sequence[Any],
+    chat: Sequence[Any],
+    shares: Sequence[Any],
+    peak: int,
+    watched: int,
+    wanted: Collection[str],
 ) -> Analytics:
     (unique,) = (row[1] for row in series if row.bucket is None)
 
-    def points(rows: Sequence[Any], column: int) -> list[Point]:
+    def points(name: str, rows: Sequence[Any], column: int) -> list[Point]:
+        if name not in wanted:
+            return []
         told = {row.bucket: float(row[column]) for row in rows if row[column] is not None}
         return [
             Point(buckets.start + timedelta(seconds=index * buckets.seconds), told.get(index, 0.0))
@@ -184,12 +208,12 @@ def _analytics(
         by_kind[kind].append(Share(name, viewers, unique))
     return Analytics(
         bucket_seconds=buckets.seconds,
-        viewers=points(series, 1),
-        chat_messages=points(chat, 1),
-        latency_seconds=points(series, 2),
-        buffer_seconds=points(series, 3),
-        bitrate=points(series, 4),
-        framerate=points(series, 5),
+        viewers=points("viewers", series, 1),
+        chat_messages=points("chat_messages", chat, 1),
+        latency_seconds=points("latency_seconds", series, 2),
+        buffer_seconds=points("buffer_seconds", series, 3),
+        bitrate=points("bitrate", series, 4),
+        framerate=points("framerate", series, 5),
         browsers=by_kind["browsers"],
         operating_systems=by_kind["systems"],
         qualities=by_kind["qualities"],

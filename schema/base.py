@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import strawberry
+from graphql import FieldNode, FragmentSpreadNode
 from strawberry.types import Info as StrawberryInfo
 
 from models.base import Base
@@ -68,6 +69,24 @@ def viewed(function: Callable[[Context, Any], Any], *, description: str, allowed
 def may_see(info: Info, allowed: Policy | None, root: Any) -> bool:
     """Tell whether the policy, if there is one, shows the object's field to the viewer."""
     return allowed is None or allowed(info.context.viewer, root)
+
+
+def selected(info: Info) -> set[str]:
+    """Return the names of the fields that are, or may be, asked of the field's object, wherever fragments hold them."""
+    raw = info._raw_info  # noqa: SLF001 - Strawberry's own way converts the whole tree below
+    names: set[str] = set()
+    spread: set[str] = set()
+    waiting = [node.selection_set for node in raw.field_nodes]
+    while waiting:
+        for selection in getattr(waiting.pop(), "selections", ()):
+            if isinstance(selection, FieldNode):
+                names.add(selection.name.value)
+            elif not isinstance(selection, FragmentSpreadNode):
+                waiting.append(selection.selection_set)
+            elif selection.name.value not in spread:
+                spread.add(selection.name.value)
+                waiting.append(raw.fragments[selection.name.value].selection_set)
+    return names
 
 
 @strawberry.interface(description="Object that can be fetched again by its id, through `node`.")

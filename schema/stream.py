@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import strawberry
 from strawberry import UNSET
+from strawberry.utils.str_converters import to_snake_case
 
 import models
 from resolvers import analytics, metrics, policy, recordings, streams
@@ -15,7 +16,7 @@ from resolvers.cursors import Slice
 from resolvers.errors import bad_input
 from schema import fields
 from schema.analytics import StreamAnalytics
-from schema.base import Info, Node, may_see, row_type, typed, value
+from schema.base import Info, Node, may_see, row_type, selected, typed, value
 from schema.category import Category
 from schema.chat import ChatMessage
 from schema.connection import Connection
@@ -55,7 +56,8 @@ async def _analytics(
     if not may_see(info, policy.broadcast, root):
         return None
     given: list[Any] = [None if argument is UNSET else argument for argument in (from_, to, bucket_seconds)]
-    found = await analytics.of_stream(info.context, root, *given)
+    wanted = {to_snake_case(name) for name in selected(info)}
+    found = await analytics.of_stream(info.context, root, *given, wanted=wanted)
     return None if found is None else typed(StreamAnalytics, found)
 
 

@@ -98,6 +98,27 @@ async def test_every_series(show: Broadcast) -> None:
     assert found["watchTimeSeconds"] == 150
 
 
+async def test_what_is_asked_alone_is_told_as_with_all_else(show: Broadcast) -> None:
+    told = {"browser_name": "Firefox", "os": "Linux", "quality": "720p", "bitrate": 1000, "framerate": 30.0}
+    await show.seen(*((uuid4(), second, {**told, "latency_seconds": 2.0, "buffer_seconds": 4.0}) for second in (0, 70)))
+    async with show.running.runtime.services.sessions() as session, session.begin():
+        await say(session, show.row, START + timedelta(seconds=1))
+    whole = await show.ask()
+    parts = dict.fromkeys(POINTS, "{ startsAt value }") | dict.fromkeys(SHARES, "{ name viewers fraction }")
+    parts |= dict.fromkeys(("bucketSeconds", "peakViewers", "uniqueViewers", "watchTimeSeconds"), "")
+    assert whole.keys() == parts.keys()
+    assert all(whole.values())
+    for name, below in parts.items():
+        document = f"""
+        query ($id: ID!) {{ stream(id: $id) {{ analytics {{ ...F }} }} }}
+        fragment F on StreamAnalytics {{ ... {{ asked: {name} {below} }} }}
+        """
+        # A plan runs the first, graphql-core the second.
+        for query in (document, document.replace("{ stream", "{ __schema { queryType { name } } stream", 1)):
+            data = await show.client.data(query, {"id": show.id}, token=show.owner.token)
+            assert data["stream"]["analytics"] == {"asked": whole[name]}
+
+
 async def test_a_part_of_a_stream(show: Broadcast) -> None:
     one, two = uuid4(), uuid4()
     await show.seen(*((one, second, {"bitrate": second}) for second in range(0, 301, 30)), (two, 90, {"bitrate": 10}))
