@@ -105,6 +105,23 @@ def test_banner_and_a_clean_end(tmp_path: Path) -> None:
             httpx.get(f"{url}/healthz")
 
 
+def test_collector_has_little_to_do_while_it_serves(tmp_path: Path) -> None:
+    def rounds() -> int:
+        lines = httpx.get(f"{url}/metrics").text.splitlines()
+        return sum(int(float(line.split()[1])) for line in lines if line.startswith("python_gc_collections_total"))
+
+    with Served(tmp_path) as served:
+        url = served.ready()
+        before = rounds()
+        for _ in range(5):
+            assert ask(url, "{ __schema { types { fields { name args { name } type { name } } } } }")["__schema"][
+                "types"
+            ]
+        # Python's own thresholds take dozens.
+        assert rounds() - before <= 3
+        assert served.stop() == 0
+
+
 def test_second_run_has_the_data_of_the_first(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         url = first.ready()
