@@ -43,8 +43,8 @@ test-browser: $(DEV) $(WEB_DEV) ## Run the tests that need Chromium and its driv
 test-redis: $(DEV) $(WEB_DEV) ## Run the tests that need redis-server.
 	@exec $(PY) -m pytest -m redis $(ARGS)
 
-soak: $(DEV) $(WEB_DEV) ## Run the long tests.
-	@exec $(PY) -m pytest -m soak $(ARGS)
+soak: $(DEV) $(WEB_DEV) ## Run the long tests, about ten minutes. With `make test`, they are all.
+	@exec $(PY) -m pytest -m soak -n $(WORKERS) $(ARGS)
 
 bench: $(DEV) $(WEB_DEV) ## Run the benchmarks.
 	@exec $(PY) -m bench $(ARGS)

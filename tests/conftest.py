@@ -29,6 +29,7 @@ from server.serving import Server
 from server.settings import Settings
 from server.web import Web
 from tests.client import Client
+from tests.registration import make_template
 
 ROOT = Path(__file__).parent.parent
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
@@ -70,6 +71,7 @@ async def database_url(postgres: EmbeddedPostgres) -> str:
     """A database built by the migrations from nothing."""
     url: str = postgres.url  # type: ignore[attr-defined]
     await migrate.upgrade(url)
+    await make_template(url)
     return url
 
 

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 from sqlalchemy import func, make_url, select, text, union_all, update
+from sqlalchemy.ext.asyncio import AsyncConnection
 
 from ivs.client import Aws, AwsConfig, open_aws
 from models import Channel, ChatRoom, Stage, migrate
@@ -31,22 +32,38 @@ PROVISION = f"mutation {{ channelProvision {{ user {{ {STATES} }} }} }}"
 BROADCAST = "{ viewer { channel { playbackUrl broadcast { arn type streamKey ingestUrl } } } }"
 
 
+_TEMPLATE = "tests_template"
+
+
+async def make_template(url: str) -> None:
+    """Build what `fresh_database` copies: a copy takes a tenth of the migrations' time."""
+    async with _maintenance(url) as connection:
+        await connection.execute(text(f"CREATE DATABASE {_TEMPLATE}"))
+    await migrate.upgrade(_beside(url, _TEMPLATE))
+
+
 @asynccontextmanager
 async def fresh_database(url: str) -> AsyncIterator[str]:
     """A migrated database of its own on the tests' PostgreSQL, dropped at the end."""
     name = f"tests_{uuid4().hex}"
-    engine = create_engine(url, pool_size=1, statement_timeout_ms=60_000, name="tests", pooled=False)
-    engine = engine.execution_options(isolation_level="AUTOCOMMIT")
-    async with engine.connect() as connection:
-        await connection.execute(text(f"CREATE DATABASE {name}"))
-    made = make_url(url).set(database=name).render_as_string(hide_password=False)
-    await migrate.upgrade(made)
-    try:
-        yield made
-    finally:
-        async with engine.connect() as connection:
+    async with _maintenance(url) as connection:
+        await connection.execute(text(f"CREATE DATABASE {name} TEMPLATE {_TEMPLATE}"))
+        try:
+            yield _beside(url, name)
+        finally:
             await connection.execute(text(f"DROP DATABASE {name} WITH (FORCE)"))
-        await engine.dispose()
+
+
+@asynccontextmanager
+async def _maintenance(url: str) -> AsyncIterator[AsyncConnection]:
+    engine = create_engine(url, pool_size=1, statement_timeout_ms=60_000, name="tests", pooled=False)
+    async with engine.execution_options(isolation_level="AUTOCOMMIT").connect() as connection:
+        yield connection
+    await engine.dispose()
+
+
+def _beside(url: str, name: str) -> str:
+    return make_url(url).set(database=name).render_as_string(hide_password=False)
 
 
 @asynccontextmanager

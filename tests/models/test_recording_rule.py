@@ -208,7 +208,7 @@ async def world(database_url: str) -> AsyncIterator[World]:
     await engine.dispose()
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+@settings(max_examples=40, deadline=None, derandomize=True, print_blob=True)
 @given(batches=deliveries())
 # Two recordings claim one stream: which has it must not depend on which came first.
 @example(batches=[[(Fact(START, 0, (0,), 0), 1)], [(Fact(START, 0, (0,), 1), 2)]])
@@ -224,7 +224,7 @@ async def test_after_every_batch_the_rows_tell_what_has_arrived(world: World, ba
     assert await world.due() == {str(number): row["state"] == "READY" for number, row in recordings.items()}
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+@settings(max_examples=40, deadline=None, derandomize=True, print_blob=True)
 @given(batches=deliveries())
 async def test_two_workers_at_once_come_to_the_same_rows(world: World, batches: Batches) -> None:
     await world.begin()

@@ -208,7 +208,7 @@ async def world(database_url: str) -> AsyncIterator[World]:
     await engine.dispose()
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+@settings(max_examples=40, deadline=None, derandomize=True, print_blob=True)
 @given(batches=deliveries())
 # Both run, by all that is known: which one is newer must not depend on which came first.
 @example(batches=[[(Fact(0, 1, "Stream Start", 0), 1)], [(Fact(0, 0, "Stream Start", 0), 2)]])
@@ -225,7 +225,7 @@ async def test_after_every_batch_the_rows_tell_what_has_arrived(
     assert await world.journalled() == len({number for batch in batches for _, number in batch})
 
 
-@settings(max_examples=100, deadline=None, derandomize=True, print_blob=True)
+@settings(max_examples=40, deadline=None, derandomize=True, print_blob=True)
 @given(batches=deliveries())
 async def test_two_workers_at_once_come_to_the_same_rows(world: World, batches: list[list[tuple[Fact, int]]]) -> None:
     await world.begin()

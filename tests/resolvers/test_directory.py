@@ -108,21 +108,27 @@ async def test_every_filter_with_every_order(reader: Client, token: str) -> None
     counts = {name: followers or (name in FOLLOWED) for name, _, _, _, followers in ROWS}
     assert counts["Alpha"] == 1
     order_by = dict(ORDERS) | {"FOLLOWERS": sorted(NEWEST, key=lambda name: -int(counts[name]))}
-    for order, is_live, slug, followed, search in product(
-        order_by, (None, True, False), (None, "gaming", "art"), (None, True, False), (None, "cats")
+    lists = " ".join(
+        f"{order or 'unordered'}: channels(filter: $filter, orderBy: {order or 'null'}) {{ nodes {{ name }} }}"
+        for order in order_by
+    )
+    document = f"query Lists($filter: ChannelFilter) {{ {lists} }}"
+    for is_live, slug, followed, search in product(
+        (None, True, False), (None, "gaming", "art"), (None, True, False), (None, "cats")
     ):
         which = {"isLive": is_live, "categoryId": slug and ids[slug], "followedByViewer": followed, "search": search}
-        expected = [
-            name
-            # Without an order, live channels have the one of their start.
-            for name in (LIVE if order is None and is_live else order_by[order])
-            if is_live in (None, live[name])
-            and slug in (None, slugs[name])
-            and followed in (None, name in FOLLOWED)
-            and (search is None or name in ("delta", "Alpha"))
-        ]
-        found = await names(reader, token, filter=which, order=order)
-        assert found == expected, (order, which)
+        found = await reader.data(document, {"filter": which}, token=token)
+        for order, every in order_by.items():
+            expected = [
+                name
+                # Without an order, live channels have the one of their start.
+                for name in (LIVE if order is None and is_live else every)
+                if is_live in (None, live[name])
+                and slug in (None, slugs[name])
+                and followed in (None, name in FOLLOWED)
+                and (search is None or name in ("delta", "Alpha"))
+            ]
+            assert [one["name"] for one in found[order or "unordered"]["nodes"]] == expected, (order, which)
 
 
 async def test_guests_follow_nobody(reader: Client, token: str) -> None:

@@ -248,6 +248,7 @@ async def test_doctor_beside_a_server(here: Here, served: Served) -> None:
     ]
 
 
+@pytest.mark.soak
 def test_doctor_tries_the_secret_key(tmp_path: Path, served: Served) -> None:
     (tmp_path / "data").mkdir()
     (tmp_path / "data" / "secret_key").write_text("k" * 64, "ascii")
@@ -318,6 +319,7 @@ async def test_simulate_needs_a_running_stack(here: Here, tmp_path: Path) -> Non
     assert await here("simulate", "live", "demo", data_dir=tmp_path) == Outcome(69, "", f"{sentence}\n", [sentence])
 
 
+@pytest.mark.soak
 async def test_simulate_ends_the_stream_at_ctrl_c(here: Here, served: Served, tmp_path: Path) -> None:
     for _ in range(2):
         with Program(tmp_path, "simulate", "live", "Demo", "--viewers", "3", DATA_DIR=str(served.data)) as encoder:
@@ -329,6 +331,7 @@ async def test_simulate_ends_the_stream_at_ctrl_c(here: Here, served: Served, tm
             assert encoder.err == ""
 
 
+@pytest.mark.soak
 def test_worker_beside_the_server_delivers_events(served: Served, tmp_path: Path) -> None:
     """Two processes as in production: one serves, one consumes the queue that `events setup` names."""
     running = served.running
@@ -363,6 +366,7 @@ def test_worker_beside_the_server_delivers_events(served: Served, tmp_path: Path
             assert (worker.out, worker.complaints) == ("worker ready\n", [])
 
 
+@pytest.mark.soak
 def test_worker_of_an_embedded_installation_is_the_server_itself(served: Served, tmp_path: Path) -> None:
     sentence = (
         f"StreamCat already runs on {served.data} (process {served.process.pid}, {served.running['url']}); "

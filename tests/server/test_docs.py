@@ -28,6 +28,7 @@ FOREIGN = {
 
 
 @pytest.mark.parametrize("name", PAGES)
+@pytest.mark.soak
 def test_walk(tmp_path: Path, name: str) -> None:
     walks, settings = (Operations, {"WORKERS": "external"}) if name == "operator" else (Page, {})
     with (

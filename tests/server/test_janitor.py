@@ -237,6 +237,7 @@ async def test_what_aws_does_not_delete_now_is_left_to_the_workers(
     assert await mine(installation) == before
 
 
+@pytest.mark.soak
 async def test_more_than_a_page_of_each(installation: Installation) -> None:
     registry = installation.registry
     person = await registry.register()

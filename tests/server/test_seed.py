@@ -187,6 +187,7 @@ def test_a_seeded_recording_can_be_deleted(served: Served) -> None:
     assert "ForeignPrefix" not in served.err
 
 
+@pytest.mark.soak
 def test_second_batch_says_what_is_there(served: Served) -> None:
     dice = str(secrets.randbelow(2**31))
     first, second = seed(served, 3, "--random-seed", dice), seed(served, 3, "--random-seed", dice)

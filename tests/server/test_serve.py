@@ -22,6 +22,7 @@ import pytest
 import websockets.sync.client
 from websockets.typing import Subprotocol
 
+from tests.cases import few
 from tests.client import PASSWORD, REGISTER
 from tests.program import ROOT, Outcome, Program, Served, ask, copy_of_sources, run
 from tests.waiting import until
@@ -186,6 +187,7 @@ def test_ctrl_c_in_the_moment_of_the_first_process_does_not_hang() -> None:
 
 
 @pytest.mark.parametrize("moment", ["making the database", "serving"])
+@pytest.mark.soak
 def test_killed_server_starts_again(tmp_path: Path, moment: str) -> None:
     with Served(tmp_path) as killed:
         if moment == "serving":
@@ -206,7 +208,7 @@ def test_killed_server_starts_again(tmp_path: Path, moment: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name", "log"),
-    [("postgres", "embedded PostgreSQL", "postgres/server.log"), ("emulator", "AWS emulator", "emulator.log")],
+    few([("postgres", "embedded PostgreSQL", "postgres/server.log")], [("emulator", "AWS emulator", "emulator.log")]),
 )
 def test_killed_part_ends_the_server_with_one_sentence(tmp_path: Path, part: str, name: str, log: str) -> None:
     with Served(tmp_path) as served:
@@ -227,6 +229,7 @@ def test_killed_part_ends_the_server_with_one_sentence(tmp_path: Path, part: str
         assert ask(again.ready(), MINE, token=token)["viewer"]["channel"] == channel
 
 
+@pytest.mark.soak
 def test_what_is_in_hand_when_postgres_is_killed_is_logged_in_one_line(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         url = served.ready()
@@ -285,7 +288,7 @@ def test_unacceptable_value_is_refused_without_showing_it(tmp_path: Path) -> Non
     assert refusal(tmp_path, SECRET_KEY="hunter2") == ([sentence], 78)
 
 
-@pytest.mark.parametrize("lost", ["deleted", "another", "set"])
+@pytest.mark.parametrize("lost", few(["deleted"], ["another", "set"]))
 def test_secret_key_that_does_not_fit_the_database_is_refused(tmp_path: Path, lost: str) -> None:
     with Served(tmp_path) as first:
         ask(first.ready(), REGISTER, credentials("keeper"))
@@ -315,6 +318,7 @@ def test_secret_key_that_does_not_fit_the_database_is_refused(tmp_path: Path, lo
         assert ask(again.ready(), MINE, token=token)["viewer"]["channel"]["broadcast"]["streamKey"].startswith("sk_")
 
 
+@pytest.mark.soak
 def test_secret_key_may_be_replaced_beside_the_old_one(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         first.ready()
@@ -324,6 +328,7 @@ def test_secret_key_may_be_replaced_beside_the_old_one(tmp_path: Path) -> None:
         second.ready()
 
 
+@pytest.mark.soak
 def test_what_the_emulated_aws_has_lost_is_made_anew(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         url = first.ready()
@@ -356,6 +361,7 @@ def test_what_the_emulated_aws_has_lost_is_made_anew(tmp_path: Path) -> None:
         assert "has lost" not in third.err
 
 
+@pytest.mark.soak
 def test_demo_user_is_never_made_on_amazon(tmp_path: Path) -> None:
     with Served(tmp_path / "other", WORKERS="external") as other:
         other.ready()
@@ -372,6 +378,7 @@ def test_demo_user_is_never_made_on_amazon(tmp_path: Path) -> None:
             assert ask(url, IS_LIVE, {"name": "demo"}) == {"channel": None}
 
 
+@pytest.mark.soak
 def test_embedded_database_with_another_password_says_where_it_is(tmp_path: Path) -> None:
     with Served(tmp_path) as first:
         first.ready()
@@ -404,6 +411,7 @@ def test_half_initialised_data_is_refused(tmp_path: Path) -> None:
     )
 
 
+@pytest.mark.soak
 def test_server_without_graphiql_says_how_to_get_it(tmp_path: Path) -> None:
     with Served(tmp_path / "run", source=copy_of_sources(tmp_path / "source")) as served:
         url = served.ready()

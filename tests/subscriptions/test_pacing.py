@@ -175,6 +175,7 @@ async def seen(emulator: Emulator) -> dict[str, list[dict[str, Any]]]:
     return found
 
 
+@pytest.mark.soak
 async def test_a_rush_of_registrations_is_not_throttled(
     start_server: StartServer, resolved: Resolved, limited: Emulator
 ) -> None:
@@ -199,6 +200,7 @@ async def test_a_rush_of_registrations_is_not_throttled(
     assert [call for made in calls.values() for call in made if call["error"] == "ThrottlingException"] == []
 
 
+@pytest.mark.soak
 async def test_no_second_holds_more_calls_than_the_account_has(
     start_server: StartServer, resolved: Resolved, limited: Emulator
 ) -> None:

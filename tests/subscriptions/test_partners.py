@@ -11,6 +11,7 @@ from sqlalchemy import text
 
 from server.runtime import Resolved
 from tests.accounts import metric, sql
+from tests.cases import few
 from tests.client import Client, open_socket
 from tests.conftest import Emulator, Running, StartServer
 from tests.owners import FOLLOW, UNFOLLOW, Owner
@@ -128,7 +129,7 @@ async def test_an_encoder_that_is_connected_and_not_live_is_waited_for(
         assert await one.type() == ADVANCED
 
 
-@pytest.mark.parametrize("kind", ["throttle", "error", "timeout", "timeout-after", "drop-after", "late"])
+@pytest.mark.parametrize("kind", few(["timeout-after"], ["throttle", "error", "timeout", "drop-after", "late"]))
 async def test_a_fault_is_got_over(here: Resolved, start_server: StartServer, emulator: Emulator, kind: str) -> None:
     async with star(start_server, here, emulator) as one:
         await emulator.fault("UpdateChannel", kind, seconds=1.5)
@@ -177,6 +178,7 @@ async def test_a_channel_that_is_not_ready_is_found_later(
             await eventually(late.partner, "it is a partner")
 
 
+@pytest.mark.soak
 async def test_any_number_is_found_at_once(here: Resolved, start_server: StartServer) -> None:
     async with start_server(resolved=here, worker=False, partner_followers=5) as running:
         await sql(running.runtime, _USERS)

@@ -11,6 +11,7 @@ from sqlalchemy import delete
 from models import User
 from schema.base import parse_id
 from server.runtime import Resolved
+from tests.cases import crossed
 from tests.client import PASSWORD, REGISTER, open_socket, unique
 from tests.conftest import Emulator, StartServer
 from tests.registration import READY, Person, Registry, fresh_database, open_registry
@@ -76,8 +77,7 @@ async def count(emulator: Emulator, operation: str) -> int:
     return len(await emulator.calls(operation))
 
 
-@pytest.mark.parametrize("fault", FAULTS)
-@pytest.mark.parametrize("operation", PARTS)
+@pytest.mark.parametrize(("operation", "fault"), crossed(list(PARTS), list(FAULTS)))
 async def test_a_creation_that_fails(registry: Registry, emulator: Emulator, operation: str, fault: str) -> None:
     part = PARTS[operation]
     await emulator.fault(operation, **FAULTS[fault])

@@ -18,6 +18,8 @@ from tests.killing import calls, kill, lock_waiters, serve
 from tests.registration import MODELS, READY, Person, Registry, open_registry
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.soak
+
 PARTS = {"channel": "CreateChannel", "chatRoom": "CreateRoom", "stage": "CreateStage"}
 LOOKS = ("ListChannels", "GetChannel", "ListStreamKeys", "GetStreamKey", "ListRooms", "ListStages")
 

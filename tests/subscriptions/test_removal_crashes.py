@@ -14,6 +14,8 @@ from tests.registration import Person, Registry, open_registry
 from tests.removals import NOTHING, account, all_removed, go_live, leave, removals, removals_fall_due
 from tests.waiting import eventually
 
+pytestmark = pytest.mark.soak
+
 STEPS = ("ListStreamKeys", "DeleteStreamKey", "StopStream", "DeleteChannel")
 HELD = (*STEPS, "DeleteRoom", "DeleteStage")
 WAITING = ("late", "timeout", "timeout-after")

@@ -4,7 +4,6 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from itertools import product
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from sqlalchemy import text
 
 from server.runtime import Resolved
 from tests.accounts import metric, sql
+from tests.cases import crossed
 from tests.client import Client, open_socket
 from tests.conftest import Emulator, Running, StartServer
 from tests.owners import RESET, Owner
@@ -65,7 +65,7 @@ async def test_a_reset_answers_with_the_new_key(owner: Owner, server: Running, e
     assert await owner.done(RESET) == {"broadcast": {"streamKey": await owner.only_key()}}
 
 
-@pytest.mark.parametrize(("step", "kind"), list(product(STEPS, KINDS)))
+@pytest.mark.parametrize(("step", "kind"), crossed(STEPS, KINDS))
 async def test_a_fault_in_any_step_is_repaired(owner: Owner, emulator: Emulator, step: str, kind: str) -> None:
     before = await owner.only_key()
     async with open_socket(owner.client.url, owner.user.token) as socket:
@@ -170,6 +170,7 @@ async def test_resets_are_limited(here: Resolved, start_server: StartServer, emu
         await client.aclose()
 
 
+@pytest.mark.soak
 async def test_killed_in_every_step_of_a_reset(
     here: Resolved, start_server: StartServer, emulator: Emulator, tmp_path: Path
 ) -> None:
