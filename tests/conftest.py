@@ -6,6 +6,7 @@ through its socket.
 
 import asyncio
 import contextlib
+import functools
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -14,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import botocore.session
 import httpx
 import pytest
 from sqlalchemy import text
@@ -44,10 +46,10 @@ SETTINGS: dict[str, Any] = {
     "registrations_per_hour_per_address": 1_000_000,
     "aws_calls_per_second": 100.0,
     "provision_wait_seconds": 10.0,
-    "provision_interval_seconds": 0.1,
+    "provision_interval_seconds": 0.3,
     "playback_starts_per_minute_per_address": 1_000_000,
-    "viewer_count_interval_seconds": 0.1,
-    "recordings_interval_seconds": 0.1,
+    "viewer_count_interval_seconds": 0.3,
+    "recordings_interval_seconds": 0.3,
     "recordings_first_pause_seconds": 0.05,
     "events_wait_seconds": 1,
     # A server that stops may have asked for events that it does not get any more; they come back after so long.
@@ -56,6 +58,10 @@ SETTINGS: dict[str, Any] = {
     "socket_init_timeout_seconds": 1.0,
     "shutdown_seconds": 5.0,
 }
+
+
+# Every server opens clients of its own, and botocore would read the same megabytes of service models for each.
+botocore.session.create_loader = functools.cache(botocore.session.create_loader)
 
 
 @pytest.fixture(scope="session")
