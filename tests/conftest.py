@@ -18,12 +18,12 @@ from typing import Any
 import botocore.session
 import httpx
 import pytest
-from sqlalchemy import text
+from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from ivs.client import AwsConfig, open_aws
 from ivs.delivery import ensure_delivery, ensure_recording_configuration
-from models import migrate
+from models import Pace, ReceivedEvent, RecordingDeletion, User, migrate
 from server.embedded.child import Child
 from server.embedded.postgres import EmbeddedPostgres
 from server.runtime import Resolved, Runtime, open_runtime
@@ -198,7 +198,9 @@ async def _emptied(running: Running) -> bool:
     """Empty the database, unless a worker is still at what another test has left and locks in another order."""
     try:
         async with running.runtime.services.sessions() as session, session.begin():
-            await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
+            # A tenth of what TRUNCATE takes, as long as there is little.
+            for model in (ReceivedEvent, Pace, RecordingDeletion, User):
+                await session.execute(delete(model))
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "40P01":
             raise

@@ -168,6 +168,7 @@ async def test_check_without_a_database_makes_one_for_it(here: Here, tmp_path: P
     assert not (tmp_path / "data").exists()
 
 
+@pytest.mark.soak
 def test_revision_is_written_from_a_difference(tmp_path: Path) -> None:
     source = copy_of_sources(tmp_path / "source")
     user = source / "models" / "user.py"

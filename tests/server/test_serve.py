@@ -208,7 +208,7 @@ def test_killed_server_starts_again(tmp_path: Path, moment: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name", "log"),
-    few([("postgres", "embedded PostgreSQL", "postgres/server.log")], [("emulator", "AWS emulator", "emulator.log")]),
+    few([("emulator", "AWS emulator", "emulator.log")], [("postgres", "embedded PostgreSQL", "postgres/server.log")]),
 )
 def test_killed_part_ends_the_server_with_one_sentence(tmp_path: Path, part: str, name: str, log: str) -> None:
     with Served(tmp_path) as served:
@@ -288,7 +288,8 @@ def test_unacceptable_value_is_refused_without_showing_it(tmp_path: Path) -> Non
     assert refusal(tmp_path, SECRET_KEY="hunter2") == ([sentence], 78)
 
 
-@pytest.mark.parametrize("lost", few(["deleted"], ["another", "set"]))
+@pytest.mark.soak
+@pytest.mark.parametrize("lost", ["deleted", "another", "set"])
 def test_secret_key_that_does_not_fit_the_database_is_refused(tmp_path: Path, lost: str) -> None:
     with Served(tmp_path) as first:
         ask(first.ready(), REGISTER, credentials("keeper"))
