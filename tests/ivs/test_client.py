@@ -15,6 +15,7 @@ from ivs.client import Aws, AwsConfig, Service, open_aws
 from ivs.errors import AwsError, Retryable, Terminal
 from ivs.resources import Resource
 from tests.ivs.account import REGION, Account
+from tests.waiting import until
 
 GETS: dict[Service, tuple[str, str, dict[str, str]]] = {
     "ivs": ("get_channel", "GetChannel", {"arn": f"arn:aws:ivs:{REGION}:123456789012:channel/none"}),
@@ -110,6 +111,13 @@ async def test_no_answer_is_worth_another_try_in_time(account: Account, fault: d
         error = await refused(aws, "ivschat", "create_room", name="r")
     assert time.monotonic() - began < 10
     assert (type(error), error.code, error.operation) == (Retryable, code, "ivschat.create_room")
+    # What was held is done now, and not in another test's account.
+    account.door("DELETE", "faults")
+
+    def ended() -> bool:
+        return all(call["status"] or call["error"] for call in account.door("GET", "calls")[1]["calls"])
+
+    until(ended, "every call has ended")
 
 
 async def test_nobody_there(account: Account) -> None:
