@@ -1,14 +1,18 @@
-"""Runs plans level by level: all objects of a level at once, one statement per declared read.
+"""Runs plans wave by wave: all objects to which the reads of a wave have led, one statement per declared read.
 
 Where graphql-core visits every field of every object by itself and awaits each, this visits every field of the *plan*
-once and loops over columns. It knows only success: on any error the operation is run again by graphql-core, whose words
-and places for errors clients know. Queries can be run twice, since they change nothing.
+once and loops over columns. A wave ends when all its reads have answered, so that fields in different places which read
+the same rows share a statement: how many there are depends on the shape of the operation, not on which answer is first.
+It knows only success: on any error the operation is run again by graphql-core, whose words and places for errors
+clients know. Queries can be run twice, since they change nothing.
 """
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from inspect import isawaitable
+from itertools import islice
 from typing import Any
 
 from graphql import GraphQLResolveInfo, GraphQLSchema
@@ -16,8 +20,8 @@ from graphql.execution.values import VariableValues, get_argument_values
 from graphql.pyutils import Path
 
 from resolvers.context import Context
-from resolvers.reads import Row
-from schema.plan import Field, Kind, Plan, Selection
+from resolvers.reads import Count, Page, Row, Rows
+from schema.plan import Field, Kind, Plan
 
 _SYNCHRONOUS = frozenset({Kind.TYPENAME, Kind.COLUMN, Kind.VALUE, Kind.VIEWED})
 _OF_ONE_ROW = frozenset({Kind.ROW, Kind.EXISTS, Kind.JOINED})
@@ -26,6 +30,39 @@ _PAGES = frozenset({Kind.PAGE, Kind.LIST})
 
 class Abandoned(Exception):
     """A value is not what its type says; graphql-core will say so in its words."""
+
+
+@dataclass(frozen=True, slots=True)
+class Objects:
+    """Objects of one type in one place, and their results, to be filled."""
+
+    fields: list[Field]
+    sources: list[Any]
+    results: list[dict[str, Any]]
+
+    def add(self, source: Any) -> dict[str, Any]:
+        """Add an object; return its result, which has all keys already, in the order in which they were asked for."""
+        blank = dict.fromkeys(field.key for field in self.fields)
+        self.sources.append(source)
+        self.results.append(blank)
+        return blank
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A field of some objects whose values have to be read, and the objects' results.
+
+    Fields of one `batch` read the same: a declared read, with its arguments if it has any.
+    """
+
+    field: Field
+    sources: Sequence[Any]
+    results: list[dict[str, Any]]
+    batch: Any
+
+    def keys(self, read: Row | Page | Count) -> list[Any]:
+        """Return what the read is to find for each object."""
+        return [getattr(source, read.by) for source in self.sources]
 
 
 class Engine:
@@ -43,25 +80,28 @@ class Engine:
         Raises:
             Exception: Anything; the operation has to be run by graphql-core.
         """
-        return (await self._objects(self._plan.fields, [None]))[0]
+        root = Objects(self._plan.fields, [], [])
+        data, wave = root.add(None), [root]
+        while wave:
+            waiting = list(self._at_hand(wave))
+            values = await self._read(waiting)
+            wave = [
+                objects
+                for one, read in zip(waiting, values, strict=True)
+                for objects in self._complete(one.field, read, one.results)
+            ]
+        return data
 
-    async def _objects(self, fields: list[Field], sources: Sequence[Any]) -> list[dict[str, Any]]:
-        keys = [field.key for field in fields]
-        results: list[dict[str, Any]] = [dict.fromkeys(keys) for _ in sources]
-        waiting = []
-        for field in fields:
-            seen, slots = self._permitted(field, sources, results)
-            if field.kind in _SYNCHRONOUS and field.leaf is not None:
-                self._leaves(field, self._values(field, seen), slots)
-            elif seen:
-                waiting.append(self._descend(field, seen, slots))
-        if len(waiting) == 1:
-            await waiting[0]
-        elif waiting:
-            async with asyncio.TaskGroup() as group:
-                for coroutine in waiting:
-                    group.create_task(coroutine)
-        return results
+    def _at_hand(self, wave: list[Objects]) -> Iterator[Waiting]:
+        """Fill in what the objects hold, and what that holds; yield the fields that have to be read."""
+        while wave:
+            objects = wave.pop()
+            for field in objects.fields:
+                sources, results = self._permitted(field, objects.sources, objects.results)
+                if field.kind in _SYNCHRONOUS:
+                    wave.extend(self._complete(field, self._values(field, sources), results))
+                elif sources:
+                    yield Waiting(field, sources, results, self._batch(field))
 
     def _permitted(
         self, field: Field, sources: Sequence[Any], results: list[dict[str, Any]]
@@ -72,26 +112,50 @@ class Engine:
         chosen = [index for index, source in enumerate(sources) if field.allowed(self._ctx.viewer, source)]
         return [sources[index] for index in chosen], [results[index] for index in chosen]
 
-    async def _descend(self, field: Field, sources: Sequence[Any], results: list[dict[str, Any]]) -> None:
-        if field.kind in _SYNCHRONOUS:
-            values = self._values(field, sources)
-        elif field.kind in _OF_ONE_ROW:
-            values = await self._of_rows(field, sources)
-        elif field.kind is Kind.COUNT:
-            values = await self._ctx.reads.counts(field.how, [getattr(source, field.how.by) for source in sources])
-        elif field.kind in _PAGES:
-            values = await self._pages(field, sources)
+    def _batch(self, field: Field) -> Any:
+        if field.kind in _OF_ONE_ROW:
+            return _row(field).loader
+        if field.kind in _PAGES:
+            read, arguments = field.how
+            return read, arguments(**self._named_arguments(field))
+        return field.how if field.kind is Kind.COUNT else id(field)
+
+    async def _read(self, waiting: Sequence[Waiting]) -> list[Sequence[Any]]:
+        """Return the values of each field, after one statement per batch."""
+        batches: defaultdict[Any, list[int]] = defaultdict(list)
+        for index, one in enumerate(waiting):
+            batches[one.batch].append(index)
+        work = [self._answers([waiting[index] for index in indexes]) for indexes in batches.values()]
+        if len(work) == 1:
+            answers = [await work[0]]
         else:
-            values = await self._call(field, sources)
-        if field.leaf is not None:
-            self._leaves(field, values, results)
-        elif field.many:
-            await self._lists(field, values, results)
-        else:
-            for result, value in zip(
-                results, await self._children(field, values, required=field.required), strict=True
-            ):
-                result[field.key] = value
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(one) for one in work]
+            answers = [task.result() for task in tasks]
+        values: list[Sequence[Any]] = [()] * len(waiting)
+        for indexes, answer in zip(batches.values(), answers, strict=True):
+            for index, found in zip(indexes, answer, strict=True):
+                values[index] = found
+        return values
+
+    async def _answers(self, together: list[Waiting]) -> list[Sequence[Any]]:
+        """Return the values of each field of a batch."""
+        kind, reads = together[0].field.kind, self._ctx.reads
+        if kind in _OF_ONE_ROW:
+            wanted = [one.keys(_row(one.field)) for one in together]
+            keys = [key for some in wanted for key in some if key is not None]
+            rows = await reads.rows(_row(together[0].field), keys) if keys else []
+            known = dict(zip(keys, rows, strict=True))
+            return [_of_rows(one, [known.get(key) for key in some]) for one, some in zip(together, wanted, strict=True)]
+        if kind in _PAGES:
+            read, part = together[0].batch
+            pages = iter(await reads.pages(read, part, [key for one in together for key in one.keys(read)]))
+            return [_of_pages(one, list(islice(pages, len(one.sources)))) for one in together]
+        if kind is Kind.COUNT:
+            read = together[0].field.how
+            numbers = iter(await reads.counts(read, [key for one in together for key in one.keys(read)]))
+            return [list(islice(numbers, len(one.sources))) for one in together]
+        return [await self._call(one.field, one.sources) for one in together]
 
     def _values(self, field: Field, sources: Sequence[Any]) -> list[Any]:
         how = field.how
@@ -102,29 +166,6 @@ class Engine:
         if field.kind is Kind.VIEWED:
             return [how(self._ctx, source) for source in sources]
         return [how] * len(sources)
-
-    async def _pages(self, field: Field, sources: Sequence[Any]) -> list[Any]:
-        read, arguments = field.how
-        part = arguments(**self._named_arguments(field))
-        pages = await self._ctx.reads.pages(read, part, [getattr(source, read.by) for source in sources])
-        return [page.rows for page in pages] if field.kind is Kind.LIST else list(pages)
-
-    async def _of_rows(self, field: Field, sources: Sequence[Any]) -> list[Any]:
-        if field.kind is Kind.ROW:
-            return await self._rows(field.how, sources)
-        if field.kind is Kind.EXISTS:
-            return [row is not None for row in await self._rows(field.how, sources)]
-        read, function = field.how
-        pairs = zip(sources, await self._rows(read, sources), strict=True)
-        return [None if row is None else function(source, row) for source, row in pairs]
-
-    async def _rows(self, read: Row, sources: Sequence[Any]) -> list[Any]:
-        keys = [getattr(source, read.by) for source in sources]
-        present = [key for key in keys if key is not None]
-        if not present:
-            return [None] * len(keys)
-        rows = dict(zip(present, await self._ctx.reads.rows(read, present), strict=True))
-        return [rows.get(key) for key in keys]
 
     async def _call(self, field: Field, sources: Sequence[Any]) -> list[Any]:
         arguments = self._arguments(field)
@@ -165,40 +206,40 @@ class Engine:
             else:
                 result[key] = serialize(value)
 
-    async def _lists(self, field: Field, values: Sequence[Any], results: list[dict[str, Any]]) -> None:
-        """Complete the items of all objects' lists as one level."""
+    def _complete(self, field: Field, values: Sequence[Any], results: list[dict[str, Any]]) -> Iterable[Objects]:
+        """Put the values of a field into the results; return the objects among them, whose results are still blank."""
+        if field.leaf is not None:
+            self._leaves(field, values, results)
+            return ()
+        if not field.many:
+            blanks, objects = self._children(field, values, required=field.required)
+            for result, blank in zip(results, blanks, strict=True):
+                result[field.key] = blank
+            return objects
         if field.required and any(value is None for value in values):
             raise Abandoned(field.key)
         items = [item for value in values if value is not None for item in value]
-        completed = iter(await self._children(field, items, required=field.required_items))
+        blanks, objects = self._children(field, items, required=field.required_items)
+        rest = iter(blanks)
         for result, value in zip(results, values, strict=True):
             if value is not None:
-                result[field.key] = [next(completed) for _ in value]
+                result[field.key] = list(islice(rest, len(value)))
+        return objects
 
-    async def _children(self, field: Field, values: Sequence[Any], *, required: bool) -> list[Any]:
+    def _children(
+        self, field: Field, values: Sequence[Any], *, required: bool
+    ) -> tuple[list[dict[str, Any] | None], list[Objects]]:
+        """Return a blank result for each value that is not null, and the objects by their types."""
         selection = field.selection
         present = [value for value in values if value is not None]
         if selection is None or (required and len(present) < len(values)):
             raise Abandoned(field.key)
-        if not present:
-            return [None] * len(values)
-        completed = iter(await self._typed(selection, present))
-        return [None if value is None else next(completed) for value in values]
-
-    async def _typed(self, selection: Selection, sources: list[Any]) -> list[dict[str, Any]]:
-        if len(selection.by_type) == 1:
-            (fields,) = selection.by_type.values()
-            return await self._objects(fields, sources)
+        groups: dict[str, Objects] = {name: Objects(fields, [], []) for name, fields in selection.by_type.items()}
         # Rows are named as their types are; see `schema.base.row_type`.
-        groups: defaultdict[str, list[int]] = defaultdict(list)
-        for index, source in enumerate(sources):
-            groups[type(source).__name__].append(index)
-        results: list[dict[str, Any]] = [{}] * len(sources)
-        for name, indexes in groups.items():
-            completed = await self._objects(selection.by_type[name], [sources[index] for index in indexes])
-            for index, result in zip(indexes, completed, strict=True):
-                results[index] = result
-        return results
+        names = list(groups) * len(present) if len(groups) == 1 else [type(value).__name__ for value in present]
+        filled = iter([groups[name].add(value) for name, value in zip(names, present, strict=True)])
+        blanks = [None if value is None else next(filled) for value in values]
+        return blanks, [objects for objects in groups.values() if objects.sources]
 
     def _info(self, field: Field) -> "GraphQLResolveInfo[Context]":
         known = {
@@ -216,3 +257,21 @@ class Engine:
             "is_awaitable": isawaitable,
         }
         return GraphQLResolveInfo(*(known.get(name) for name in GraphQLResolveInfo._fields))  # type: ignore[arg-type]
+
+
+def _row(field: Field) -> Row:
+    read: Row = field.how[0] if field.kind is Kind.JOINED else field.how
+    return read
+
+
+def _of_rows(one: Waiting, rows: list[Any]) -> list[Any]:
+    if one.field.kind is Kind.EXISTS:
+        return [row is not None for row in rows]
+    if one.field.kind is Kind.JOINED:
+        _, function = one.field.how
+        return [None if row is None else function(source, row) for source, row in zip(one.sources, rows, strict=True)]
+    return rows
+
+
+def _of_pages(one: Waiting, pages: list[Rows]) -> list[Any]:
+    return [page.rows for page in pages] if one.field.kind is Kind.LIST else list(pages)

@@ -34,7 +34,7 @@ STATEMENTS: Final = {
     # recording; channel, its owner; streams, their category, messages, their senders; the newest recordings.
     "recording": 8,
     # stage; owner, channel; participants, invitations, requests, and the users of each.
-    "stage": 9,
+    "stage": 7,
     # viewer; channel, category, stream; events, metrics, two of analytics; streams, recordings; room, messages, bans.
     "dashboard": 13,
     # the viewer; channel, room, stage.
