@@ -72,6 +72,10 @@ class Operations(Page):
         }
         (self._folder / ".env").write_text("".join(f"{name}={value}\n" for name, value in real.items()), "utf-8")
 
+    def do_sql(self, text: str) -> None:
+        """A statement for psql."""
+        self._execute(self._database.render_as_string(hide_password=False), text)
+
     def do_run(self, text: str) -> None:
         super().do_run(text)
         self._output = self._output.replace(self._emulator, SHOWN_QUEUE)
