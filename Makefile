@@ -9,8 +9,8 @@ MAKEFLAGS += --no-builtin-rules
 PYTHON ?=
 # More arguments for pytest, as in: make test ARGS="-k session"
 ARGS ?=
-# Test processes. More than the machine has cores makes them slower.
-WORKERS ?= 2
+# Test processes: one more than cores, since each waits for PostgreSQL and the emulated AWS a third of its time.
+WORKERS ?= 3
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -34,7 +34,7 @@ help: ## List the targets.
 run: $(RUN) $(WEB) ## Install what is missing and serve. The data stays in .data. Stop with Ctrl-C.
 	@exec $(PY) -m app serve
 
-test: $(DEV) $(WEB_DEV) ## Run the tests, a few minutes. More pytest arguments: ARGS="...".
+test: $(DEV) $(WEB_DEV) ## Run the tests, less than five minutes. More pytest arguments: ARGS="...".
 	@exec $(PY) -m pytest -n $(WORKERS) $(ARGS)
 
 test-browser: $(DEV) $(WEB_DEV) ## Run the tests that need Chromium and its driver.

@@ -111,6 +111,7 @@ def test_command_line_that_is_wrong_is_explained(
     assert complaint in capsys.readouterr().err
 
 
+@pytest.mark.soak
 def test_schema_is_written_and_compared(tmp_path: Path) -> None:
     source = copy_of_sources(tmp_path / "source")
     file = source / "schema.graphql"

@@ -84,6 +84,7 @@ def sign_in(served: Served, username: str) -> str:
     return token
 
 
+@pytest.mark.soak
 def test_seeded_users_are_like_others(served: Served) -> None:
     assert re.fullmatch(
         r"Added to \d+ users in \d+\.\d s: 60 users, \d+ streams of which 5 are live, "
@@ -176,6 +177,7 @@ def test_seeded_stages_are_open_to_their_guests(served: Served) -> None:
     until(lambda: on_stage(url, stage.name) == [stage.name, *others, late], f"{came} is off the stage")
 
 
+@pytest.mark.soak
 def test_a_seeded_recording_can_be_deleted(served: Served) -> None:
     seed(served, 20)
     url = served.ready()

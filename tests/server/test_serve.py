@@ -22,7 +22,6 @@ import pytest
 import websockets.sync.client
 from websockets.typing import Subprotocol
 
-from tests.cases import few
 from tests.client import PASSWORD, REGISTER
 from tests.program import ROOT, Outcome, Program, Served, ask, copy_of_sources, run
 from tests.waiting import until
@@ -208,8 +207,9 @@ def test_killed_server_starts_again(tmp_path: Path, moment: str) -> None:
 
 @pytest.mark.parametrize(
     ("part", "name", "log"),
-    few([("emulator", "AWS emulator", "emulator.log")], [("postgres", "embedded PostgreSQL", "postgres/server.log")]),
+    [("postgres", "embedded PostgreSQL", "postgres/server.log"), ("emulator", "AWS emulator", "emulator.log")],
 )
+@pytest.mark.soak
 def test_killed_part_ends_the_server_with_one_sentence(tmp_path: Path, part: str, name: str, log: str) -> None:
     with Served(tmp_path) as served:
         url = served.ready()

@@ -11,7 +11,6 @@ import pytest
 from server.runtime import Resolved
 from subscriptions.recordings import RecordingJobs, RecordingsConfig
 from tests.accounts import delete_user, sql
-from tests.cases import few
 from tests.client import Client
 from tests.conftest import Emulator, StartServer
 from tests.studio import DELETE, NOON, Studio, objects, put
@@ -205,7 +204,8 @@ async def test_nobody_waits_for_ever_for_an_end(shop: Workshop) -> None:
     assert await shop.work() == 1
 
 
-@pytest.mark.parametrize("kind", few(["drop-after"], ["throttle", "error"]))
+@pytest.mark.soak
+@pytest.mark.parametrize("kind", ["throttle", "error", "drop-after"])
 async def test_a_deletion_goes_on_where_it_broke_off(shop: Workshop, emulator: Emulator, kind: str) -> None:
     prefix = await shop.ended()
     await put(shop.studio.runtime.aws, *(f"{prefix}/media/{number}.ts" for number in range(1003)))
