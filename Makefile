@@ -10,7 +10,7 @@ PYTHON ?=
 # More arguments for pytest, as in: make test ARGS="-k session"
 ARGS ?=
 # Test processes: one more than cores, since each waits for PostgreSQL and the emulated AWS a third of its time.
-WORKERS ?= 3
+PROCESSES ?= 3
 
 VENV := .venv
 PY := $(VENV)/bin/python
@@ -35,7 +35,7 @@ run: $(RUN) $(WEB) ## Install what is missing and serve. The data stays in .data
 	@exec $(PY) -m app serve
 
 test: $(DEV) $(WEB_DEV) ## Run the tests, less than five minutes. More pytest arguments: ARGS="...".
-	@exec $(PY) -m pytest -n $(WORKERS) $(ARGS)
+	@exec $(PY) -m pytest -n $(PROCESSES) $(ARGS)
 
 test-browser: $(DEV) $(WEB_DEV) ## Run the tests that need Chromium and its driver.
 	@exec $(PY) -m pytest -m browser $(ARGS)
@@ -44,7 +44,7 @@ test-redis: $(DEV) $(WEB_DEV) ## Run the tests that need redis-server.
 	@exec $(PY) -m pytest -m redis $(ARGS)
 
 soak: $(DEV) $(WEB_DEV) ## Run the long tests, about ten minutes. With `make test`, they are all.
-	@exec $(PY) -m pytest -m soak -n $(WORKERS) $(ARGS)
+	@exec $(PY) -m pytest -m soak -n $(PROCESSES) $(ARGS)
 
 bench: $(DEV) $(WEB_DEV) ## Run the benchmarks.
 	@exec $(PY) -m bench $(ARGS)

@@ -6,6 +6,7 @@ through its socket.
 
 import asyncio
 import contextlib
+import dataclasses
 import functools
 import socket
 import sys
@@ -18,20 +19,20 @@ from typing import Any
 import botocore.session
 import httpx
 import pytest
-from sqlalchemy import delete
 from sqlalchemy.exc import DBAPIError
 
 from ivs.client import AwsConfig, open_aws
 from ivs.delivery import ensure_delivery, ensure_recording_configuration
-from models import Pace, ReceivedEvent, RecordingDeletion, User, migrate
+from models import migrate
 from server.embedded.child import Child
 from server.embedded.postgres import EmbeddedPostgres
 from server.runtime import Resolved, Runtime, open_runtime
 from server.serving import Server
 from server.settings import Settings
 from server.web import Web
+from tests import factories
 from tests.client import Client
-from tests.registration import make_template
+from tests.registration import fresh_database, make_template
 
 ROOT = Path(__file__).parent.parent
 SECRET_KEY = "tests-only-tests-only-tests-only-tests-only"
@@ -175,6 +176,20 @@ def start_server(resolved: Resolved) -> StartServer:
 
 
 @pytest.fixture(scope="session")
+def start_apart(start_server: StartServer, resolved: Resolved) -> StartServer:
+    """Return the way to start a server on an empty database of its own, which no other server's jobs change."""
+
+    @asynccontextmanager
+    async def start(**settings: Any) -> AsyncIterator[Running]:
+        async with fresh_database(resolved.database_url) as url:
+            here = dataclasses.replace(resolved, database_url=url, bus_url=url)
+            async with start_server(resolved=here, **settings) as running:
+                yield running
+
+    return start
+
+
+@pytest.fixture(scope="session")
 async def running(start_server: StartServer) -> AsyncIterator[Running]:
     """The server that most tests talk to."""
     async with start_server() as running:
@@ -198,9 +213,7 @@ async def _emptied(running: Running) -> bool:
     """Empty the database, unless a worker is still at what another test has left and locks in another order."""
     try:
         async with running.runtime.services.sessions() as session, session.begin():
-            # A tenth of what TRUNCATE takes, as long as there is little.
-            for model in (ReceivedEvent, Pace, RecordingDeletion, User):
-                await session.execute(delete(model))
+            await factories.empty(session)
     except DBAPIError as error:
         if getattr(error.orig, "sqlstate", None) != "40P01":
             raise

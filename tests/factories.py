@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy import select
+from sqlalchemy import delete, select
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import (
@@ -13,7 +13,10 @@ from models import (
     Channel,
     ChannelType,
     ChatRoom,
+    Pace,
     ProvisioningState,
+    ReceivedEvent,
+    RecordingDeletion,
     Stage,
     StageJoinRequest,
     StageToken,
@@ -28,6 +31,12 @@ from models.stream import Evidence
 from tests.client import unique
 
 EPOCH = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+async def empty(session: AsyncSession) -> None:
+    """Delete all but the categories; a tenth of what TRUNCATE takes, as long as there is little."""
+    for model in (ReceivedEvent, Pace, RecordingDeletion, User):
+        await session.execute(delete(model))
 
 
 async def user(session: AsyncSession, username: str | None = None, **channel: Any) -> Channel:

@@ -8,13 +8,13 @@ from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from sqlalchemy import text
 
 from models import Recording, seeding, utcnow
 from models.seeding import Person, World
 from models.vault import Vault
 from schema.base import global_id
 from server.runtime import Runtime
+from tests import factories
 from tests.accounts import SIGN_IN
 from tests.client import Client
 from tests.conftest import Running, StartServer
@@ -44,9 +44,9 @@ SIGNED_IN: Final = {"category", "dashboard", "settings", "stage"}
 
 
 @pytest.fixture(scope="module")
-async def quiet(start_server: StartServer) -> AsyncIterator[Running]:
+async def quiet(start_apart: StartServer) -> AsyncIterator[Running]:
     """A server that does nothing on its own."""
-    async with start_server(worker=False, bus_heartbeat_seconds=60.0) as running:
+    async with start_apart(worker=False, bus_heartbeat_seconds=60.0) as running:
         yield running
 
 
@@ -86,7 +86,7 @@ async def populate(quiet: Running, count: int) -> Frontend:
     runtime: Runtime = quiet.runtime
     hashed = await runtime.services.passwords.hash(PASSWORD)
     async with runtime.services.sessions() as session, session.begin():
-        await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
+        await factories.empty(session)
         world = seeding.imagine(count, random_seed=1, now=utcnow())
         possessions = [seeding.invented(person) for person in world.people]
         vault = Vault(runtime.resolved.secret_keys)

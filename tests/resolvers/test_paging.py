@@ -37,8 +37,8 @@ query($live: Boolean, $first: Int, $after: String, $last: Int, $before: String) 
 
 
 @pytest.fixture(scope="module")
-async def paged(start_server: StartServer) -> AsyncIterator[Running]:
-    async with start_server(worker=False, bus_heartbeat_seconds=60.0) as running:
+async def paged(start_apart: StartServer) -> AsyncIterator[Running]:
+    async with start_apart(worker=False, bus_heartbeat_seconds=60.0) as running:
         yield running
 
 
@@ -46,7 +46,6 @@ async def paged(start_server: StartServer) -> AsyncIterator[Running]:
 async def reader(paged: Running) -> AsyncIterator[Client]:
     """A client of a database with TOTAL live channels, one of which has TOTAL streams."""
     async with paged.runtime.services.sessions() as session, session.begin():
-        await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
         for index in range(TOTAL):
             channel = await factories.user(session, "paged" if index == 0 else f"other-{index:02d}")
             # All start in the same second: the key must decide.

@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import text
 
 from models.engine import Sessions
 from resolvers import channels, chat_rooms
@@ -17,9 +16,9 @@ DOCUMENTS = Path(__file__).parent.parent / "documents"
 
 
 @pytest.fixture(scope="module")
-async def quiet(start_server: StartServer) -> AsyncIterator[Running]:
+async def quiet(start_apart: StartServer) -> AsyncIterator[Running]:
     """A server that does nothing on its own."""
-    async with start_server(worker=False, bus_heartbeat_seconds=60.0) as running:
+    async with start_apart(worker=False, bus_heartbeat_seconds=60.0) as running:
         yield running
 
 
@@ -28,7 +27,7 @@ async def sessions(quiet: Running) -> Sessions:
     """The way to an empty database."""
     sessions = quiet.runtime.services.sessions
     async with sessions() as session, session.begin():
-        await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
+        await factories.empty(session)
     return sessions
 
 

@@ -40,8 +40,8 @@ HALF = timedelta(seconds=30)
 
 
 @pytest.fixture(scope="module")
-async def quiet(start_server: StartServer) -> AsyncIterator[Running]:
-    async with start_server(worker=False, bus_heartbeat_seconds=60.0) as running:
+async def quiet(start_apart: StartServer) -> AsyncIterator[Running]:
+    async with start_apart(worker=False, bus_heartbeat_seconds=60.0) as running:
         yield running
 
 
@@ -50,7 +50,7 @@ async def sessions(quiet: Running) -> Sessions:
     """The way to an empty database."""
     sessions = quiet.runtime.services.sessions
     async with sessions() as session, session.begin():
-        await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
+        await factories.empty(session)
     return sessions
 
 

@@ -39,8 +39,8 @@ WIDE = DocumentLimits(tokens=100_000, depth=50, fields=100_000, aliases=10_000)
 
 
 @pytest.fixture(scope="module")
-async def world(start_server: StartServer) -> AsyncIterator[Runtime]:
-    async with start_server(worker=False, bus_heartbeat_seconds=60.0) as running:
+async def world(start_apart: StartServer) -> AsyncIterator[Runtime]:
+    async with start_apart(worker=False, bus_heartbeat_seconds=60.0) as running:
         yield running.runtime
 
 
@@ -48,7 +48,6 @@ async def world(start_server: StartServer) -> AsyncIterator[Runtime]:
 async def arguments(world: Runtime) -> dict[str, str]:
     """Root fields with arguments that find something, after seeding a small world."""
     async with world.services.sessions() as session, session.begin():
-        await session.execute(text("TRUNCATE users, received_events, paces CASCADE"))
         gaming = await factories.category(session, "gaming")
         rows = []
         for index in range(3):

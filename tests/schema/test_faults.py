@@ -25,8 +25,9 @@ INSIDES = ("sql", "select", "insert", "update", "users", "sessions", "asyncpg", 
 
 def assert_masked(error: dict[str, Any], caplog: pytest.LogCaptureFixture, field: str, secrets: list[str]) -> None:
     """The answer says nothing but a reference, under which the log says all but values."""
-    records = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert [record.name for record in records] == ["schema.faults"]
+    # Another server of these tests may have jobs that warn.
+    (record,) = [record for record in caplog.records if record.name == "schema.faults"]
+    assert record.levelno == logging.ERROR
     reference = error["message"].removeprefix("Internal error; tell the operators the reference ").removesuffix(".")
     assert len(reference) == 8
     assert error == {
@@ -36,7 +37,7 @@ def assert_masked(error: dict[str, Any], caplog: pytest.LogCaptureFixture, field
         "extensions": {"code": "INTERNAL"},
     }
     assert [word for word in INSIDES if word in str(error).lower()] == []
-    assert records[0].getMessage() == f"internal error {reference} at ['{field}']"
+    assert record.getMessage() == f"internal error {reference} at ['{field}']"
     assert "Traceback" in caplog.text
     assert "boom" in caplog.text
     assert [secret for secret in secrets if secret in caplog.text] == []
