@@ -3,6 +3,7 @@
 from asyncpg import InternalClientError, PostgresError
 from sqlalchemy import event
 from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
 
@@ -83,6 +84,16 @@ def in_short(error: BaseException) -> str:
         # The driver on itself: it was in the middle of something when PostgreSQL went away.
         return "the connection ended in the middle of an operation"
     return str(cause).partition("\n")[0] or type(cause).__name__
+
+
+# Classes of SQLSTATE that blame what is written, not the moment: data, integrity, limits as that of an index row.
+# SQLAlchemy's DataError is no help: its asyncpg dialect never raises it.
+_REFUSALS = ("22", "23", "54")
+
+
+def refuses_a_value(error: DBAPIError) -> bool:
+    """Return whether PostgreSQL would refuse the same values again, at any time."""
+    return str(getattr(error.orig, "sqlstate", None)).startswith(_REFUSALS)
 
 
 def create_sessions(engine: AsyncEngine) -> Sessions:

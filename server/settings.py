@@ -164,6 +164,22 @@ class Settings:
         parsers.whole(2, 43200),
         "Seconds that an event in work is hidden from other workers; prolonged while work lasts.",
     )
+    events_https_secrets: tuple[str, ...] | None = _setting(
+        None,
+        parsers.secret_keys,
+        "Secrets, separated by commas, of which EventBridge's API destination sends one in `X-Events-Secret` with each "
+        "event to `/events`.",
+        unset="no events over HTTPS",
+        secret=True,
+    )
+    events_https_max_bytes: int = _setting(
+        262_144, parsers.whole(1_000, 10_000_000), "Largest event over HTTPS in bytes."
+    )
+    events_https_seconds: float = _setting(
+        4.0,
+        parsers.seconds(0.1, 60),
+        "Seconds until an event over HTTPS is given up and Amazon asked to deliver it again; Amazon waits for 5.",
+    )
     provision_wait_seconds: float = _setting(
         2.0, parsers.seconds(0, 30), "Seconds that a registration waits for AWS before it answers PENDING."
     )

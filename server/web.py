@@ -18,9 +18,11 @@ from schema.transport import graphiql
 from schema.transport.config import TransportConfig
 from schema.transport.http import HttpTransport
 from schema.transport.websocket import WebSocketTransport
+from server.events import events_route
 from server.health import Health
 from server.runtime import Runtime
 from server.settings import Settings
+from subscriptions.https import HttpsConfig, HttpsDoor
 
 WEB_DIR = Path(__file__).parent.parent / "web"
 
@@ -89,9 +91,15 @@ class Web:
         async def metrics() -> Response[bytes]:
             return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
 
+        handlers = [_root(leads_on=ide is not None), graphql, graphql_socket, asset, healthz, readyz, metrics]
+        if settings.events_https_secrets:
+            door = HttpsDoor(
+                self._runtime.ingest, HttpsConfig(settings.events_https_secrets, settings.events_https_seconds)
+            )
+            handlers.append(events_route(door, max_bytes=settings.events_https_max_bytes))
         origins = list(settings.allowed_origins)
         return Litestar(
-            [_root(leads_on=ide is not None), graphql, graphql_socket, asset, healthz, readyz, metrics],
+            handlers,
             request_max_body_size=settings.max_request_bytes,
             openapi_config=None,
             logging_config=None,

@@ -20,7 +20,7 @@ from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from ivs.client import Aws
 from ivs.errors import AwsError
 from ivs.events import Event, EventMalformed, parse
-from models.engine import in_short
+from models.engine import in_short, refuses_a_value
 from subscriptions.ingest import EVENTS, Ingest
 
 logger = logging.getLogger(__name__)
@@ -30,9 +30,6 @@ POLL_FAILURES = Counter("streamcat_queue_poll_failures_total", "Failed polls of 
 _DOOR = "sqs"
 _BATCH = 10
 _LONGEST_PAUSE = 30.0
-# Classes of SQLSTATE that blame what is written, not the moment: data, integrity, limits as that of an index row.
-# SQLAlchemy's DataError is no help: its asyncpg dialect never raises it.
-_REFUSALS = ("22", "23", "54")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +39,6 @@ class QueueConfig:
     queue_url: str
     wait_seconds: int = 20
     visibility_timeout: int = 60
-
-
-def _refuses_a_value(error: DBAPIError) -> bool:
-    return str(getattr(error.orig, "sqlstate", None)).startswith(_REFUSALS)
 
 
 class QueueConsumer:
@@ -127,7 +120,7 @@ class QueueConsumer:
                 await self._ingest.apply([event for _, event in good], door=_DOOR)
                 applied = [message for message, _ in good]
             except DBAPIError as error:
-                if not _refuses_a_value(error):
+                if not refuses_a_value(error):
                     raise
                 # One event holds a value that PostgreSQL refuses; the others must not wait for it.
                 applied = []
@@ -147,7 +140,7 @@ class QueueConsumer:
         try:
             await self._ingest.apply([event], door=_DOOR)
         except DBAPIError as error:
-            if not _refuses_a_value(error):
+            if not refuses_a_value(error):
                 raise
             return f"PostgreSQL refuses a value: {error.orig}"
         return None
