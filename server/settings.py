@@ -180,6 +180,16 @@ class Settings:
         parsers.seconds(0.1, 60),
         "Seconds until an event over HTTPS is given up and Amazon asked to deliver it again; Amazon waits for 5.",
     )
+    reconcile_seconds: float = _setting(
+        10.0,
+        parsers.seconds(0, 3600),
+        "Seconds between comparisons of what is live with Amazon's own list, for events that never came; 0 for none.",
+    )
+    reconcile_grace_seconds: float = _setting(
+        30.0,
+        parsers.seconds(0, 3600),
+        "Seconds for which a stream that has begun may be missing in that list before Amazon is asked about it.",
+    )
     provision_wait_seconds: float = _setting(
         2.0, parsers.seconds(0, 30), "Seconds that a registration waits for AWS before it answers PENDING."
     )

@@ -1,0 +1,191 @@
+"""No event comes at all: what is live is true all the same, and what comes late after all changes nothing."""
+
+import json
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from ivs.client import Aws
+from server.runtime import Resolved
+from tests.accounts import metric, sql
+from tests.client import Client, open_socket
+from tests.conftest import Emulator, Running, StartServer
+from tests.owners import Owner
+from tests.registration import fresh_database
+from tests.removals import go_live
+from tests.subscriptions.queues import make_queue
+from tests.waiting import eventually
+
+STREAMS = """
+query($id: ID!) {
+  channel(by: {id: $id}) { isLive currentStream { health } streams { nodes { state startedAt endedAt } } }
+}
+"""
+WATCH = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
+ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s"}'
+
+
+@pytest.fixture(scope="module")
+async def deaf(start_server: StartServer, resolved: Resolved, aws: Aws) -> AsyncIterator[Running]:
+    """A server that compares all the time, and whose queue no event ever reaches."""
+    queue = await make_queue(aws)
+    async with fresh_database(resolved.database_url) as url:
+        here = replace(resolved, database_url=url, bus_url=url, events_queue_url=queue.url)
+        async with start_server(resolved=here, reconcile_seconds=0.1, reconcile_grace_seconds=0.0) as running:
+            yield running
+
+
+@dataclass
+class Stage:
+    """An owner whose channel is watched, and Amazon's hand on it."""
+
+    owner: Owner
+    emulator: Emulator
+
+    async def seen(self) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.owner.client.data(STREAMS, {"id": self.owner.id}))["channel"]
+        return found
+
+    async def broadcast(self, stream: str) -> dict[str, Any]:
+        found: dict[str, Any] = (await self.emulator._http.get(f"/_emulator/broadcasts/{stream}")).json()
+        return found
+
+    async def becomes(self, *, is_live: bool, health: str | None = None) -> dict[str, Any]:
+        """Wait for it; return what is seen then."""
+        seen: dict[str, Any] = {}
+
+        async def so() -> bool:
+            seen.update(await self.seen())
+            current = seen["currentStream"]
+            return seen["isLive"] is is_live and (health is None or (current and current["health"]) == health)
+
+        await eventually(so, f"live: {is_live}, health: {health}")
+        return seen
+
+    async def rounds(self, more: int = 2, outcome: str = "ok") -> None:
+        """Wait for so many more rounds."""
+        before = await metric(self.owner.client.url, ROUNDS % outcome)
+
+        async def passed() -> bool:
+            return await metric(self.owner.client.url, ROUNDS % outcome) >= before + more
+
+        await eventually(passed, f"{more} more rounds with {outcome}")
+
+
+@pytest.fixture
+async def stage(deaf: Running, emulator: Emulator) -> AsyncIterator[Stage]:
+    await emulator.lift_faults()
+    client = Client(deaf.url)
+    yield Stage(await Owner.register(client, deaf.runtime), emulator)
+    await emulator.lift_faults()
+    await client.aclose()
+
+
+def moment(text: str) -> datetime:
+    """Amazon's time to the second, as events have it."""
+    return datetime.fromisoformat(text).astimezone(UTC).replace(microsecond=0)
+
+
+async def test_a_start_and_an_end_that_nobody_told_are_found_and_pushed(stage: Stage) -> None:
+    async with open_socket(stage.owner.client.url) as socket:
+        await socket.subscribe("1", WATCH, {"id": stage.owner.id})
+        assert (await socket.next("1"))["channelChanged"]["channel"] == {"isLive": False}
+        stream = await go_live(stage.emulator, stage.owner.arn)
+        assert (await socket.next("1"))["channelChanged"]["channel"] == {"isLive": True}
+        started = moment((await stage.broadcast(stream))["startTime"])
+        (shown,) = (await stage.becomes(is_live=True))["streams"]["nodes"]
+        assert shown == {"state": "LIVE", "startedAt": started.isoformat(), "endedAt": None}
+
+        await stage.emulator.control(f"broadcasts/{stream}/end")
+        assert (await socket.next("1"))["channelChanged"]["channel"] == {"isLive": False}
+        ended = moment((await stage.broadcast(stream))["endTime"])
+        (shown,) = (await stage.becomes(is_live=False))["streams"]["nodes"]
+        assert shown == {"state": "ENDED", "startedAt": started.isoformat(), "endedAt": ended.isoformat()}
+
+
+async def test_health_follows(stage: Stage) -> None:
+    stream = await go_live(stage.emulator, stage.owner.arn)
+    await stage.becomes(is_live=True, health="HEALTHY")
+    await stage.emulator.control(f"broadcasts/{stream}/health", {"state": "STARVING"})
+    await stage.becomes(is_live=True, health="STARVING")
+    await stage.emulator.control(f"broadcasts/{stream}/health", {"state": "HEALTHY"})
+    await stage.becomes(is_live=True, health="HEALTHY")
+
+
+async def test_the_events_themselves_come_late_and_change_nothing(stage: Stage) -> None:
+    stream = await go_live(stage.emulator, stage.owner.arn)
+    await stage.becomes(is_live=True)
+    await stage.emulator.control(f"broadcasts/{stream}/end")
+    before = await stage.becomes(is_live=False)
+    rows = await sql(stage.owner.runtime, "SELECT * FROM streams WHERE channel_id = :key", key=stage.owner.key)
+    broadcast = await stage.broadcast(stream)
+    for name, at in (("Stream End", broadcast["endTime"]), ("Stream Start", broadcast["startTime"])):
+        event = json.loads(stage.owner.event(name, moment(at)))
+        event["detail"]["stream_id"] = stream
+        await stage.owner.happens(json.dumps(event))
+    assert await sql(stage.owner.runtime, "SELECT * FROM streams WHERE channel_id = :key", key=stage.owner.key) == rows
+    assert await stage.seen() == before
+
+
+async def test_what_amazon_knows_nothing_of_is_over(stage: Stage) -> None:
+    await stage.owner.goes_live()
+    (shown,) = (await stage.becomes(is_live=False))["streams"]["nodes"]
+    assert shown["state"] == "ENDED"
+    assert moment(shown["endedAt"]) >= moment(shown["startedAt"])
+
+
+async def test_while_amazon_does_not_answer_nothing_is_over(stage: Stage) -> None:
+    stream = await go_live(stage.emulator, stage.owner.arn)
+    await stage.becomes(is_live=True)
+    await stage.emulator.fault("ListStreams", "error", code="AccessDeniedException", times=None)
+    await stage.emulator.control(f"broadcasts/{stream}/end")
+    await stage.rounds(outcome="AccessDeniedException")
+    assert (await stage.seen())["isLive"] is True
+    await stage.emulator.lift_faults()
+    await stage.emulator.fault("GetStreamSession", "error", code="AccessDeniedException", times=None)
+    await stage.rounds(outcome="AccessDeniedException")
+    assert (await stage.seen())["isLive"] is True
+    await stage.emulator.lift_faults()
+    await stage.becomes(is_live=False)
+
+
+async def test_what_others_do_in_the_account_is_not_ours(stage: Stage) -> None:
+    made = await stage.owner.runtime.aws.call("ivs", "create_channel", once=True, name="somebody-else")
+    arn = made["channel"]["arn"]
+    await go_live(stage.emulator, arn)
+    await stage.rounds()
+    assert await sql(stage.owner.runtime, "SELECT 1 FROM received_events WHERE resource = :arn", arn=arn) == []
+
+
+async def test_a_stream_that_has_just_begun_may_be_missing_in_the_list(
+    start_server: StartServer, resolved: Resolved, aws: Aws, emulator: Emulator
+) -> None:
+    queue = await make_queue(aws)
+    async with fresh_database(resolved.database_url) as url:
+        here = replace(resolved, database_url=url, bus_url=url, events_queue_url=queue.url)
+        async with start_server(resolved=here, reconcile_seconds=0.1, reconcile_grace_seconds=600.0) as running:
+            client = Client(running.url)
+            stage = Stage(await Owner.register(client, running.runtime), emulator)
+            await stage.owner.goes_live()
+            await stage.rounds()
+            assert (await stage.seen())["isLive"] is True
+            await sql(running.runtime, "UPDATE streams SET started_at = now() - interval '11 minutes'")
+            await stage.becomes(is_live=False)
+            await client.aclose()
+
+
+async def test_of_several_processes_one_compares(start_server: StartServer, deaf: Running, emulator: Emulator) -> None:
+    """Its turn is in the database, whoever takes it."""
+    async with start_server(resolved=deaf.runtime.resolved, reconcile_seconds=0.1, reconcile_grace_seconds=0.0):
+        await emulator.control("calls/clear")
+        before = datetime.now(UTC)
+        client = Client(deaf.url)
+        stage = Stage(await Owner.register(client, deaf.runtime), emulator)
+        await stage.rounds(10)
+        calls = [call["at"] for call in await emulator.calls("ListStreams")]
+        lasted = datetime.now(UTC) - before
+        assert len(calls) <= lasted / timedelta(seconds=0.1) * 1.1 + 2
+        await client.aclose()
