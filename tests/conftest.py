@@ -8,6 +8,7 @@ import asyncio
 import contextlib
 import dataclasses
 import functools
+import signal
 import socket
 import sys
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -62,6 +63,9 @@ SETTINGS: dict[str, Any] = {
     "shutdown_seconds": 5.0,
 }
 
+
+# Who starts the tests in the background makes them ignore Ctrl-C, and so every program that they start.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Every server opens clients of its own, and botocore would read the same megabytes of service models for each.
 botocore.session.create_loader = functools.cache(botocore.session.create_loader)
