@@ -19,12 +19,16 @@ from subscriptions.publish import Transaction
 _TOKEN_BYTES = 32
 _LONGEST_TOKEN = 128
 # Asked with every request of somebody who is signed in, and so built but once.
-_VIEWER = select(
-    Session.user_id,
-    Session.id,
-    Session.expires_at,
-    select(Channel.id).where(Channel.user_id == Session.user_id).scalar_subquery().label("channel_id"),
-).where(Session.token_hash == bindparam("token_hash"), Session.expires_at > func.now())
+_VIEWER = (
+    select(
+        User,
+        Session.id,
+        Session.expires_at,
+        select(Channel.id).where(Channel.user_id == Session.user_id).scalar_subquery().label("channel_id"),
+    )
+    .join(Session, Session.user_id == User.id)
+    .where(Session.token_hash == bindparam("token_hash"), Session.expires_at > func.now())
+)
 _UNKNOWN = CredentialsInvalid(message="No user has this name and password.")
 
 
@@ -51,7 +55,7 @@ async def authenticate(sessions: Sessions, token: str) -> Viewer | None:
         return None
     async with sessions() as session:
         found = (await session.execute(_VIEWER, {"token_hash": _digest(token)})).first()
-    return None if found is None else Viewer(found.user_id, found.id, found.expires_at, found.channel_id)
+    return None if found is None else Viewer(found.User.id, found.id, found.expires_at, found.channel_id, found.User)
 
 
 async def sign_in(ctx: Context, username: str, password: str) -> SignedIn:

@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from ivs.client import Aws
 from ivs.stage_tokens import Signer
 from models.engine import Sessions
+from models.user import User
 from models.vault import Vault
 from resolvers.passwords import Passwords
 from resolvers.reads import Reads
@@ -24,12 +25,16 @@ from subscriptions.removal import Remover
 
 @dataclass(frozen=True, slots=True)
 class Viewer:
-    """A signed-in user, known by a session. The channel is the user's own, and the same for life."""
+    """A signed-in user, known by a session. The channel is the user's own, and the same for life.
+
+    `user` is the row as it was when the session was looked up: good for the query that came with it, and no longer.
+    """
 
     user_id: UUID
     session_id: UUID
     expires_at: datetime
     channel_id: UUID | None = None
+    user: User | None = field(default=None, repr=False, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

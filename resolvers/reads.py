@@ -238,6 +238,10 @@ class Reads:
     def _values(self, read: Row | Page, **values: Any) -> dict[str, Any]:
         return values if read.viewer is None else {**values, "viewer": self._viewer_id}
 
+    def remember(self, row: Base) -> None:
+        """Let whoever asks for this row by its id have it without a statement."""
+        self._remember(type(row), [row])
+
     def _remember(self, model: type[Base], rows: Iterable[Any]) -> None:
         """Let whoever asks for one of the rows by its id have it without a statement."""
         self._known_rows[_by_id(model).loader].update((row.id, row) for row in rows)

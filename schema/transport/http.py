@@ -79,6 +79,8 @@ class HttpTransport:
         if request.method == "GET" and kind is OperationType.MUTATION:
             raise Refusal(405, "BAD_INPUT", "Mutations need POST.", {"Allow": "POST"})
         ctx = new_context(self._services, viewer, request)
+        if viewer is not None and viewer.user is not None and kind is OperationType.QUERY:
+            ctx.reads.remember(viewer.user)
         response = await self._executor.run(prepared, graphql, ctx)
         # Old clients that ask for application/json take any status but 200 for a fault of the network.
         status = 400 if media_type == GRAPHQL_JSON and "data" not in response else 200

@@ -23,7 +23,7 @@ from tests.statements import captured
 DOCUMENTS = Path(__file__).parent.parent / "documents"
 PASSWORD: Final = "made up for tests"
 
-# One statement per declared read, however many parents ask; `signed in` knows the session in one more.
+# One statement per declared read, however many parents ask; `signed in` knows the session, and whose it is, in one more.
 STATEMENTS: Final = {
     # channels; categories, owners, current streams; latest streams, their other categories; rooms, messages, senders.
     "home": 9,
@@ -33,12 +33,12 @@ STATEMENTS: Final = {
     "channel": 5,
     # recording; channel, its owner; streams, their category, messages, their senders; the newest recordings.
     "recording": 8,
-    # stage; owner, channel; participants, invitations, requests, and the users of each.
-    "stage": 7,
-    # viewer; channel, category, stream; events, metrics, two of analytics; streams, recordings; room, messages, bans.
-    "dashboard": 13,
-    # the viewer; channel, room, stage.
-    "settings": 4,
+    # stage; channel of its owner, who asks; participants, invitations, requests, and the users of each.
+    "stage": 6,
+    # channel, category, stream; events, metrics, two of analytics; streams, recordings; room, messages, bans.
+    "dashboard": 12,
+    # channel, room, stage.
+    "settings": 3,
 }
 SIGNED_IN: Final = {"category", "dashboard", "settings", "stage"}
 
