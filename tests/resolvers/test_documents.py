@@ -23,7 +23,7 @@ from tests.statements import captured
 DOCUMENTS = Path(__file__).parent.parent / "documents"
 PASSWORD: Final = "made up for tests"
 
-# One statement per declared read, however many parents ask; `signed in` knows the session, and whose it is, in one more.
+# One statement per declared read, however many parents ask; `signed in` knows session and user in one more.
 STATEMENTS: Final = {
     # channels; categories, owners, current streams; latest streams, their other categories; rooms, messages, senders.
     "home": 9,
