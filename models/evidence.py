@@ -1,15 +1,14 @@
 """Evidence: columns that only ever move one way, so that a row is the same whatever the order of what was seen."""
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
-from sqlalchemy import ColumnElement, Text, collate, func, or_
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Table, Text, bindparam, collate, func, or_, select
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import InstrumentedAttribute
 
-from models.base import Base
+from models.base import Base, uuid7
 
 
 def gathered(sightings: Iterable[Mapping[str, Any]], least: Collection[str]) -> dict[str, Any]:
@@ -17,34 +16,63 @@ def gathered(sightings: Iterable[Mapping[str, Any]], least: Collection[str]) -> 
     row: dict[str, Any] = {}
     for seen in sightings:
         for column, value in seen.items():
-            keep = min if column in least else max
-            row[column] = keep(row[column], value) if column in row else value
+            if value is not None:
+                keep = min if column in least else max
+                row[column] = keep(row[column], value) if column in row else value
     return row
 
 
-async def merge(
-    session: AsyncSession,
-    model: type[Base],
-    key: Sequence[InstrumentedAttribute[Any]],
-    row: Mapping[str, Any],
-    first: Mapping[str, Any],
-    least: Collection[str],
-) -> UUID | None:
-    """Merge a row's evidence into the one with its key, or make it with `first`; return its id, null if as before."""
-    statement = insert(model).values(**first, **row)
-    merged: dict[str, Any] = {
-        column: (func.least if column in least else func.greatest)(
-            getattr(model, column), _as_python_orders(getattr(statement.excluded, column))
+class Merger:
+    """The one statement that merges evidence into any number of rows of a table, and makes those that are missing.
+
+    Args:
+        model: The table.
+        key: Columns that a row is known by; the first of them is its owner.
+        first: Further columns, of which a new row gets the values and an old one keeps its own.
+        evidence: Columns of evidence. Of those in `least` the least value is kept, of all others the greatest.
+    """
+
+    def __init__(
+        self,
+        model: type[Base],
+        *,
+        key: Sequence[str],
+        first: Sequence[str] = (),
+        evidence: Sequence[str],
+        least: Collection[str],
+    ) -> None:
+        self._columns = ("id", *key, *first, *evidence)
+        # As arrays: one text of one statement, whatever the number of rows, so that it is prepared once.
+        arrays = [bindparam(name, type_=ARRAY(getattr(model, name).type)) for name in self._columns]
+        given = func.unnest(*arrays).table_valued(*self._columns, name="given").render_derived()
+        # Of the table and not of the class: the ORM would take the arrays for columns of one row.
+        statement = insert(cast("Table", model.__table__)).from_select(
+            self._columns, select(*(given.c[name] for name in self._columns))
         )
-        for column in row
-    }
-    statement = statement.on_conflict_do_update(
-        index_elements=key,
-        set_={**merged, "updated_at": func.now()},
-        # A doubled event must not look like news, neither to subscribers nor to `updated_at`.
-        where=or_(*(getattr(model, column).is_distinct_from(value) for column, value in merged.items())),
-    )
-    return (await session.execute(statement.returning(model.id))).scalar_one_or_none()
+        # Both ignore nulls.
+        merged: dict[str, ColumnElement[Any]] = {
+            name: (func.least if name in least else func.greatest)(
+                getattr(model, name), _as_python_orders(getattr(statement.excluded, name))
+            )
+            for name in evidence
+        }
+        written = statement.on_conflict_do_update(
+            index_elements=key,
+            set_={**merged, "updated_at": func.now()},
+            # A doubled event must not look like news, neither to subscribers nor to `updated_at`.
+            where=or_(*(getattr(model, name).is_distinct_from(value) for name, value in merged.items())),
+        )
+        self._statement = written.returning(model.id, getattr(model, key[0]))
+
+    async def merge(self, session: AsyncSession, rows: Sequence[Mapping[str, Any]]) -> dict[UUID, UUID]:
+        """Merge rows, no two of one key; return the owner of each row that is new or has changed, by the row's id."""
+        if not rows:
+            return {}
+        given = [{"id": uuid7(), **row} for row in rows]
+        changed = await session.execute(
+            self._statement, {name: [row.get(name) for row in given] for name in self._columns}
+        )
+        return dict(changed.all())
 
 
 def _as_python_orders(value: ColumnElement[Any]) -> ColumnElement[Any]:

@@ -5,7 +5,7 @@ As in `models.stream`, evidence only moves one way and PostgreSQL computes the s
 
 import enum
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -21,6 +21,10 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
     case,
     delete,
     func,
@@ -28,15 +32,18 @@ from sqlalchemy import (
     or_,
     select,
     text,
+    tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.types import TypeEngine
 
-from models.base import Base, CreatedAt, Timestamp, UpdatedAt, uuid7
+from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.channel import Channel
 from models.deletion import RecordingDeletion
-from models.evidence import gathered, merge
+from models.evidence import Merger, gathered
 from models.stream import Stream
 
 
@@ -113,8 +120,17 @@ class Recording(Base):
     )
 
 
-# Columns of evidence of which the least sighting is kept; of all others it is the greatest.
+# Of these the least sighting is kept; of all others the greatest.
 _LEAST = frozenset({"started_at", "start_failed_at", "end_failed_at"})
+_MERGER: Final = Merger(
+    Recording,
+    key=("channel_id", "recording_session_id"),
+    evidence=(
+        *("started_at", "over_at", "start_failed_at", "end_failed_at"),
+        *("failure_reason", "bucket", "prefix", "duration_ms"),
+    ),
+    least=_LEAST,
+)
 # After this long somebody looks whether the recording has ended without our hearing of it.
 OVERDUE: Final = timedelta(hours=1)
 
@@ -128,79 +144,96 @@ class RecordingEvidence:
     sightings: Mapping[str, Any]
 
 
-async def record(session: AsyncSession, channel: Channel, evidence: Sequence[RecordingEvidence]) -> bool:
-    """Merge evidence into the channel's recordings and link their streams; return whether any row changed.
+async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[RecordingEvidence]]) -> set[UUID]:
+    """Merge evidence into the channels' recordings and link their streams; return the ids of the changed channels.
 
-    The streams have their rows already, and the caller holds a lock on the channel's: a recording that its owner
+    The streams have their rows already, and the caller holds locks on the channels': a recording that its owner
     deletes meanwhile does not come back.
     """
-    told: defaultdict[str, list[RecordingEvidence]] = defaultdict(list)
-    for one in evidence:
-        told[one.recording_session_id].append(one)
-    if told:
-        for deleted in await _deleted(session, channel, told):
-            del told[deleted]
-    changed = False
-    for session_id, about in sorted(told.items()):
-        first = {
-            "id": uuid7(),
-            "channel_id": channel.id,
+    told: defaultdict[tuple[UUID, str], list[RecordingEvidence]] = defaultdict(list)
+    for channel, about in evidence.items():
+        for one in about:
+            told[channel.id, one.recording_session_id].append(one)
+    if not told:
+        return set()
+    for deleted in await _deleted(session, told):
+        del told[deleted]
+    rows = [
+        {
+            "channel_id": channel_id,
             "recording_session_id": session_id,
-            "look_after": func.now() + OVERDUE,
+            **gathered((one.sightings for one in about), _LEAST),
         }
-        row = gathered((one.sightings for one in about), _LEAST)
-        key = (Recording.channel_id, Recording.recording_session_id)
-        if await merge(session, Recording, key, row, first, _LEAST) is not None:
-            await _schedule(session, channel, session_id)
-            changed = True
-        streams = {stream_id for one in about for stream_id in one.ivs_stream_ids}
-        changed |= await _link(session, channel, session_id, streams)
-    return changed
+        for (channel_id, session_id), about in told.items()
+    ]
+    changed = await _MERGER.merge(session, rows)
+    if changed:
+        await session.execute(_SCHEDULE, {"recordings": list(changed)})
+    # A stream belongs to one recording. Should two claim it, the choice must not depend on who came first.
+    links: dict[tuple[UUID, str], str] = {}
+    for (channel_id, session_id), about in told.items():
+        for stream_id in {stream_id for one in about for stream_id in one.ivs_stream_ids}:
+            links[channel_id, stream_id] = max(session_id, links.get((channel_id, stream_id), ""))
+    return {*changed.values(), *await _link(session, links)}
 
 
-async def _deleted(session: AsyncSession, channel: Channel, session_ids: Mapping[str, Any]) -> Sequence[str]:
-    found = select(RecordingDeletion.recording_session_id).where(
-        RecordingDeletion.channel_id == channel.id, RecordingDeletion.recording_session_id.in_(session_ids)
-    )
-    return (await session.execute(found)).scalars().all()
+async def _deleted(session: AsyncSession, keys: Collection[tuple[UUID, str]]) -> list[tuple[UUID, str]]:
+    key = tuple_(RecordingDeletion.channel_id, RecordingDeletion.recording_session_id)
+    found = select(RecordingDeletion).where(key.in_(list(keys)))
+    return [(one.channel_id, one.recording_session_id) for one in await session.scalars(found) if one.channel_id]
 
 
-async def _schedule(session: AsyncSession, channel: Channel, session_id: str) -> None:
+def _scheduling() -> Update:
     """Let the metadata be read as soon as there is something to offer, and never of what failed."""
     unread = Recording.playlist_key.is_(None) & Recording.prefix.is_not(None)
     look_after = case(
-        (Recording.state == RecordingState.RECORDING, Recording.look_after),
+        (Recording.state == RecordingState.RECORDING, func.coalesce(Recording.look_after, func.now() + OVERDUE)),
         ((Recording.state == RecordingState.READY) & unread, func.now()),
     )
-    await session.execute(
+    return (
         update(Recording)
-        .where(Recording.channel_id == channel.id, Recording.recording_session_id == session_id)
+        .where(Recording.id == any_(bindparam("recordings", type_=ARRAY(Uuid()))))
         .values(look_after=look_after, look_attempts=0)
         .execution_options(synchronize_session=False)
     )
 
 
-async def _link(session: AsyncSession, channel: Channel, session_id: str, stream_ids: set[str]) -> bool:
-    mine = (Recording.channel_id == channel.id, Recording.recording_session_id == session_id)
-    recording_id = (await session.execute(select(Recording.id).where(*mine))).scalar_one()
+_SCHEDULE: Final = _scheduling()
+
+
+async def _link(session: AsyncSession, links: Mapping[tuple[UUID, str], str]) -> set[UUID]:
+    if not links:
+        return set()
+    arrays: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
+        "channel_id": (Uuid(), [channel_id for channel_id, _ in links]),
+        "ivs_stream_id": (Text(), [stream_id for _, stream_id in links]),
+        "session_id": (Text(), list(links.values())),
+    }
+    told = (
+        func.unnest(*(bindparam(name, values, type_=ARRAY(kind)) for name, (kind, values) in arrays.items()))
+        .table_valued(*arrays, name="told")
+        .render_derived()
+    )
     present = (
         select(func.coalesce(Recording.recording_session_id, "").collate("C"))
         .where(Recording.id == Stream.recording_id)
         .scalar_subquery()
     )
+    claimant = aliased(Recording)
     linked = await session.execute(
         update(Stream)
         .where(
-            Stream.channel_id == channel.id,
-            Stream.ivs_stream_id.in_(stream_ids),
-            # A stream belongs to one recording. Should two claim it, the choice must not depend on who came first.
-            or_(Stream.recording_id.is_(None), present < session_id),
+            Stream.channel_id == told.c.channel_id,
+            Stream.ivs_stream_id == told.c.ivs_stream_id,
+            claimant.channel_id == told.c.channel_id,
+            claimant.recording_session_id == told.c.session_id,
+            or_(Stream.recording_id.is_(None), present < told.c.session_id),
         )
-        .values(recording_id=recording_id)
-        .returning(Stream.id)
+        .values(recording_id=claimant.id)
+        .returning(Stream.channel_id)
         .execution_options(synchronize_session=False)
     )
-    return linked.first() is not None
+    return set(linked.scalars())
 
 
 async def bury(session: AsyncSession, *which: ColumnElement[bool]) -> None:

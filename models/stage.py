@@ -4,7 +4,8 @@ Each column of evidence moves one way only, so a participant's row is the same w
 events; whether somebody publishes follows from the rows, never from the last event that came in.
 """
 
-from collections.abc import Collection, Sequence
+from collections import defaultdict
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -17,16 +18,15 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     func,
-    or_,
     select,
     text,
     update,
 )
-from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
-from models.base import Base, CreatedAt, Timestamp, UpdatedAt, uuid7
+from models.base import Base, CreatedAt, Timestamp, UpdatedAt
+from models.evidence import Merger, gathered
 from models.provisioned import Provisioned, provisioned_rules
 from models.user import User
 
@@ -95,7 +95,12 @@ class StageParticipant(Base):
     )
 
 
-_GREATEST = ("published_at", "unpublished_at", "user_id")
+_MERGER = Merger(
+    StageParticipant,
+    key=("stage_id", "ivs_session_id", "participant_id"),
+    evidence=("published_at", "unpublished_at", "user_id"),
+    least=(),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,39 +114,31 @@ class Sighting:
     user_id: UUID | None = None
 
 
-async def record(session: AsyncSession, stage: Stage, sightings: Sequence[Sighting]) -> bool:
-    """Merge what was seen into the stage's participants; return whether any row changed.
+async def record(session: AsyncSession, sightings: Mapping[Stage, Sequence[Sighting]]) -> set[UUID]:
+    """Merge what was seen into the stages' participants; return the ids of those stages of which any row changed.
 
-    The caller holds a lock on the stage's row: two workers that merge at once would each derive whether it is live
+    The caller holds locks on the stages' rows: two workers that merge at once would each derive whether one is live
     without the other's participant.
     """
-    named = {one.user_id for one in sightings if one.user_id is not None}
+    named = {one.user_id for seen in sightings.values() for one in seen if one.user_id is not None}
     users = set((await session.execute(select(User.id).where(User.id.in_(named)))).scalars()) if named else set()
-    rows: dict[tuple[str, str], dict[str, Any]] = {}
-    for one in sightings:
-        row = rows.setdefault((one.ivs_session_id, one.participant_id), dict.fromkeys(_GREATEST))
-        for column in _GREATEST:
-            value = getattr(one, column)
-            if value is not None and (column != "user_id" or value in users):
-                row[column] = value if row[column] is None else max(row[column], value)
-    changed = False
-    for (ivs_session_id, participant_id), row in sorted(rows.items()):
-        statement = insert(StageParticipant).values(
-            id=uuid7(), stage_id=stage.id, ivs_session_id=ivs_session_id, participant_id=participant_id, **row
-        )
-        # GREATEST ignores nulls.
-        merged: dict[str, Any] = {
-            column: func.greatest(getattr(StageParticipant, column), getattr(statement.excluded, column))
-            for column in _GREATEST
+    told: defaultdict[tuple[UUID, str, str], list[Mapping[str, Any]]] = defaultdict(list)
+    for stage, seen in sightings.items():
+        for one in seen:
+            user_id = one.user_id if one.user_id in users else None
+            told[stage.id, one.ivs_session_id, one.participant_id].append(
+                {"published_at": one.published_at, "unpublished_at": one.unpublished_at, "user_id": user_id}
+            )
+    rows = [
+        {
+            "stage_id": stage_id,
+            "ivs_session_id": session_id,
+            "participant_id": participant_id,
+            **gathered(about, least=()),
         }
-        statement = statement.on_conflict_do_update(
-            index_elements=["stage_id", "ivs_session_id", "participant_id"],
-            set_={**merged, "updated_at": func.now()},
-            # A doubled event must not look like news, neither to subscribers nor to `updated_at`.
-            where=or_(*(getattr(StageParticipant, column).is_distinct_from(value) for column, value in merged.items())),
-        )
-        changed |= (await session.execute(statement.returning(StageParticipant.id))).first() is not None
-    return changed
+        for (stage_id, session_id, participant_id), about in told.items()
+    ]
+    return set((await _MERGER.merge(session, rows)).values())
 
 
 async def refresh_live(session: AsyncSession, stage_ids: Collection[UUID]) -> None:

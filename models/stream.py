@@ -6,7 +6,7 @@ the order and number of the events. What readers want (`state`, `ended_at`, `hea
 
 import enum
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -21,21 +21,26 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
     case,
     func,
-    literal,
     or_,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.sql.dml import ReturningUpdate
 
 from models import title
-from models.base import Base, CreatedAt, Timestamp, UpdatedAt, uuid7
+from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.channel import Channel
-from models.evidence import gathered, merge
+from models.evidence import Merger, gathered
 
 
 class StreamState(enum.StrEnum):
@@ -136,8 +141,18 @@ class Stream(Base):
     )
 
 
-# Columns of evidence of which the least sighting is kept; of all others it is the greatest.
+# Of these the least sighting is kept; of all others the greatest.
 _LEAST = frozenset({"first_seen_at", "session_created_at", "started_at", "failed_at"})
+_MERGER = Merger(
+    Stream,
+    key=("channel_id", "ivs_stream_id"),
+    first=("title", "category_id"),
+    evidence=(
+        *("first_seen_at", "session_created_at", "started_at", "stream_ended_at", "session_ended_at"),
+        *("session_end_code", "recording_over_at", "failed_at", "failure_reason", "starved_at", "recovered_at"),
+    ),
+    least=_LEAST,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -149,47 +164,55 @@ class Evidence:
     sightings: Mapping[str, Any]
 
 
-async def record(session: AsyncSession, channel: Channel, evidence: Sequence[Evidence]) -> bool:
-    """Merge evidence into the channel's streams; return whether any row changed.
+async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[Evidence]]) -> set[UUID]:
+    """Merge evidence into the channels' streams; return the ids of those channels of which any stream changed.
 
-    The caller holds a lock on the channel's row: two workers that merge at once would each compute the live flag
+    The caller holds locks on the channels' rows: two workers that merge at once would each compute the live flag
     without the other's stream.
     """
-    seen: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
-    for one in evidence:
-        seen[one.ivs_stream_id].append({"first_seen_at": one.seen_at, **one.sightings})
-    changed: list[UUID] = []
-    for ivs_stream_id, sightings in sorted(seen.items()):
-        first = {
-            "id": uuid7(),
-            "channel_id": channel.id,
-            "ivs_stream_id": ivs_stream_id,
-            "title": channel.title,
-            "category_id": channel.category_id,
-        }
-        key = (Stream.channel_id, Stream.ivs_stream_id)
-        merged = await merge(session, Stream, key, gathered(sightings, _LEAST), first, _LEAST)
-        changed += [] if merged is None else [merged]
+    rows = []
+    for channel, about in evidence.items():
+        seen: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
+        for one in about:
+            seen[one.ivs_stream_id].append({"first_seen_at": one.seen_at, **one.sightings})
+        first = {"channel_id": channel.id, "title": channel.title, "category_id": channel.category_id}
+        rows += [{**first, "ivs_stream_id": key, **gathered(told, _LEAST)} for key, told in seen.items()]
+    changed = await _MERGER.merge(session, rows)
     if changed:
-        await _name(session, channel, changed)
-    return bool(changed)
+        await name(session, changed)
+    return set(changed.values())
 
 
-async def _name(session: AsyncSession, channel: Channel, stream_ids: Collection[UUID]) -> None:
+async def name(session: AsyncSession, stream_ids: Iterable[UUID]) -> None:
     """Give streams the title and category of their start, as far as that is known now; not over the owner's edits."""
-    past = title.in_force(channel, func.coalesce(Stream.started_at, Stream.first_seen_at)).correlate(Stream)
-    named, found = past.subquery(), past.exists()
-    for column, edited, present in (
-        (Stream.title, Stream.title_edited, channel.title),
-        (Stream.category_id, Stream.category_edited, channel.category_id),
-    ):
-        then = case((found, select(named.c[column.key]).scalar_subquery()), else_=literal(present, column.type))
-        await session.execute(
-            update(Stream)
-            .where(Stream.id.in_(stream_ids), ~edited, column.is_distinct_from(then))
-            .values({column.key: then})
-            .execution_options(synchronize_session=False)
+    await session.execute(_NAME, {"streams": list(stream_ids)})
+
+
+def _naming() -> Update:
+    moment = func.coalesce(Stream.started_at, Stream.first_seen_at)
+    past = title.in_force(Stream.channel_id, moment).correlate(Stream).subquery()
+    found = title.in_force(Stream.channel_id, moment).correlate(Stream).exists()
+    # A channel may have had no category then, which is not the same as having no past.
+    then = {
+        column: case((edited, column), (found, select(past.c[column.key]).scalar_subquery()), else_=present)
+        for column, edited, present in (
+            (Stream.title, Stream.title_edited, Channel.title),
+            (Stream.category_id, Stream.category_edited, Channel.category_id),
         )
+    }
+    return (
+        update(Stream)
+        .where(
+            Stream.id == any_(bindparam("streams", type_=ARRAY(Uuid()))),
+            Channel.id == Stream.channel_id,
+            or_(*(column.is_distinct_from(value) for column, value in then.items())),
+        )
+        .values({column.key: value for column, value in then.items()})
+        .execution_options(synchronize_session=False)
+    )
+
+
+_NAME = _naming()
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,6 +231,11 @@ async def refresh_live(session: AsyncSession, channel_ids: Collection[UUID]) -> 
 
     A stream that is new, or over, has no viewers until they are counted.
     """
+    rows = await session.execute(_REFRESH, {"channels": list(channel_ids)})
+    return [Refreshed(key, category_id, now is not None, now != then) for key, category_id, now, then in rows]
+
+
+def _refreshing() -> ReturningUpdate[UUID, UUID | None, UUID | None, UUID | None]:
     newest = (
         select(Stream)
         .where(Stream.channel_id == Channel.id, Stream.started_at.is_not(None))
@@ -222,11 +250,11 @@ async def refresh_live(session: AsyncSession, channel_ids: Collection[UUID]) -> 
     live_id = select(newest.c.id).where(live).scalar_subquery()
     live_since = select(newest.c.started_at).where(live).scalar_subquery()
     before = aliased(Channel)
-    rows = await session.execute(
+    return (
         update(Channel)
         .where(
             Channel.id == before.id,
-            Channel.id.in_(channel_ids),
+            Channel.id == any_(bindparam("channels", type_=ARRAY(Uuid()))),
             or_(Channel.live_stream_id.is_distinct_from(live_id), Channel.live_since.is_distinct_from(live_since)),
         )
         .values(
@@ -237,4 +265,6 @@ async def refresh_live(session: AsyncSession, channel_ids: Collection[UUID]) -> 
         .returning(Channel.id, Channel.category_id, Channel.live_stream_id, before.live_stream_id)
         .execution_options(synchronize_session=False)
     )
-    return [Refreshed(key, category_id, now is not None, now != then) for key, category_id, now, then in rows]
+
+
+_REFRESH = _refreshing()

@@ -8,7 +8,17 @@ force at a past moment never changes again.
 from datetime import datetime
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ColumnElement, ForeignKey, Index, Select, Text, func, select
+from sqlalchemy import (
+    CheckConstraint,
+    ColumnElement,
+    ForeignKey,
+    Index,
+    Select,
+    SQLColumnExpression,
+    Text,
+    func,
+    select,
+)
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
@@ -32,11 +42,11 @@ class ChannelTitle(Base):
     )
 
 
-def in_force(channel: Channel, moment: ColumnElement[datetime]) -> Select[str, UUID | None]:
+def in_force(channel_id: SQLColumnExpression[UUID], moment: ColumnElement[datetime]) -> Select[str, UUID | None]:
     """Return the statement for the former title and category of a moment; no row if the present ones were in force."""
     return (
         select(ChannelTitle.title, ChannelTitle.category_id)
-        .where(ChannelTitle.channel_id == channel.id, ChannelTitle.ended_at > moment)
+        .where(ChannelTitle.channel_id == channel_id, ChannelTitle.ended_at > moment)
         .order_by(ChannelTitle.ended_at, ChannelTitle.id)
         .limit(1)
     )

@@ -5,21 +5,24 @@ because the rows keep evidence that only moves one way (`models.stream`, `models
 """
 
 import logging
+import typing
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any, Final
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 from prometheus_client import Counter
-from sqlalchemy import Select, select, text, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import Select, Table, Text, bindparam, cast, func, select, text, update
+from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.sql.dml import ReturningInsert
+from sqlalchemy.types import TypeEngine
 
 from ivs.events import Event, LimitEvent, StageEvent, parse
 from models import Channel, Outcome, ReceivedEvent, Stage, recording, stage, stream, uuid7
 from subscriptions import evidence, live
-from subscriptions.evidence import CHANNEL_EVENTS
+from subscriptions.evidence import CHANNEL_EVENTS, ChannelEvent
 from subscriptions.publish import Publisher, Transaction
 
 logger = logging.getLogger(__name__)
@@ -32,6 +35,9 @@ _ACCOUNT_LIMITS: Final = frozenset({"Concurrent Broadcasts", "Concurrent Viewers
 
 
 Owner = Channel | Stage
+_Who = TypeVar("_Who", Channel, Stage)
+_What = TypeVar("_What")
+_Say = TypeVar("_Say")
 
 
 class Ingest:
@@ -80,8 +86,7 @@ async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -
         owners |= await _lock_owners(session, unknown)
     unique = {event.envelope.id: event for event in events}
     rows = [_journal_row(event, door, owners) for _, event in sorted(unique.items())]
-    statement = insert(ReceivedEvent).values(rows).on_conflict_do_nothing(index_elements=[ReceivedEvent.event_id])
-    fresh = set((await session.execute(statement.returning(ReceivedEvent.event_id))).scalars())
+    fresh = set((await session.execute(_JOURNAL, _columns(rows))).scalars())
     news: defaultdict[Owner, list[Event]] = defaultdict(list)
     for row in rows:
         if row["event_id"] in fresh and row["outcome"] is Outcome.APPLIED:
@@ -96,7 +101,9 @@ async def _lock_owners(session: AsyncSession, arns: Mapping[type[Owner], Sequenc
     found: dict[str | None, Owner] = {}
     for model, wanted in arns.items():
         if wanted:
-            locked: Select[Any] = select(model).where(model.arn.in_(wanted)).order_by(model.id).with_for_update()
+            locked: Select[Any] = (
+                select(model).where(model.arn.in_(wanted)).order_by(model.id).with_for_update(key_share=True)
+            )
             found |= {owner.arn: owner for owner in (await session.execute(locked)).scalars()}
     return found
 
@@ -112,35 +119,35 @@ async def _take_turn(session: AsyncSession, arns: Sequence[str]) -> None:
     )
 
 
-async def _record(transaction: Transaction, news: "Mapping[Owner, Sequence[Event]]") -> None:
-    changed: dict[type[Owner], list[UUID]] = {Channel: [], Stage: []}
-    for owner, events in news.items():
-        if isinstance(owner, Channel):
-            is_news = await _record_channel(transaction, owner, events)
-        else:
-            seen = [one for event in events for one in evidence.of_participants(event)]
-            is_news = await stage.record(transaction.session, owner, seen)
-        if is_news:
-            changed[type(owner)].append(owner.id)
-    if changed[Channel]:
-        await live.refresh(transaction, changed[Channel])
-    if changed[Stage]:
-        await stage.refresh_live(transaction.session, changed[Stage])
-    for channel_id in changed[Channel]:
-        transaction.channel_changed(channel_id)
-    for stage_id in changed[Stage]:
-        transaction.stage_changed(stage_id)
+async def _record(transaction: Transaction, news: Mapping[Owner, Sequence[Event]]) -> None:
+    session = transaction.session
+    channels = {owner: _of_channels(events) for owner, events in news.items() if isinstance(owner, Channel)}
+    if channels:
+        for channel in channels:
+            transaction.stream_events_added(channel.id)
+        changed = await stream.record(session, _said(channels, evidence.of_streams))
+        # Second, because it links the streams.
+        changed |= await recording.record(session, _said(channels, evidence.of_recordings))
+        if changed:
+            await live.refresh(transaction, sorted(changed))
+        for channel_id in changed:
+            transaction.channel_changed(channel_id)
+    stages = {owner: events for owner, events in news.items() if isinstance(owner, Stage)}
+    if stages:
+        changed = await stage.record(session, _said(stages, evidence.of_participants))
+        if changed:
+            await stage.refresh_live(session, changed)
+        for stage_id in changed:
+            transaction.stage_changed(stage_id)
 
 
-async def _record_channel(transaction: Transaction, channel: Channel, events: Sequence[Event]) -> bool:
-    known = [event for event in events if isinstance(event, CHANNEL_EVENTS)]
-    if known:
-        transaction.stream_events_added(channel.id)
-    about_streams = [one for event in known for one in evidence.of_streams(event)]
-    about_recordings = [one for event in known for one in evidence.of_recordings(event)]
-    streams_changed = await stream.record(transaction.session, channel, about_streams)
-    # Second, because it links the streams.
-    return await recording.record(transaction.session, channel, about_recordings) or streams_changed
+def _of_channels(events: Sequence[Event]) -> list[ChannelEvent]:
+    return [event for event in events if isinstance(event, CHANNEL_EVENTS)]
+
+
+def _said(news: Mapping[_Who, Sequence[_What]], read: Callable[[_What], Iterable[_Say]]) -> dict[_Who, list[_Say]]:
+    """Return what the events say of each owner, by one of the readers in `subscriptions.evidence`."""
+    return {owner: [one for event in events for one in read(event)] for owner, events in news.items()}
 
 
 def _channel_arn(event: Event) -> str | None:
@@ -179,6 +186,30 @@ def _journal_row(event: Event, door: str, owners: dict[str | None, Owner]) -> di
         "ivs_stream_id": event.stream_id if isinstance(event, CHANNEL_EVENTS) else None,
         "door": door,
         "outcome": outcome,
-        "body": event.body,
+        "body": msgspec.json.encode(event.body).decode(),
         "occurred_at": envelope.time,
     }
+
+
+_TYPES: Final[Mapping[str, TypeEngine[Any]]] = {
+    column.name: Text() if column.name in ("body", "outcome") else column.type
+    for column in ReceivedEvent.__table__.columns
+    if column.name not in ("position", "received_at")
+}
+
+
+def _columns(rows: Sequence[Mapping[str, Any]]) -> dict[str, list[Any]]:
+    return {name: [row[name] for row in rows] for name in _TYPES}
+
+
+def _journal() -> ReturningInsert[str]:
+    # As arrays: one text of one statement, whatever the number of events, so that it is prepared once.
+    arrays = [bindparam(name, type_=ARRAY(kind)) for name, kind in _TYPES.items()]
+    given = func.unnest(*arrays).table_valued(*_TYPES, name="given").render_derived()
+    values = [cast(given.c.body, JSONB) if name == "body" else given.c[name] for name in _TYPES]
+    table = typing.cast("Table", ReceivedEvent.__table__)
+    written = insert(table).from_select(list(_TYPES), select(*values))
+    return written.on_conflict_do_nothing(index_elements=[ReceivedEvent.event_id]).returning(ReceivedEvent.event_id)
+
+
+_JOURNAL: Final = _journal()

@@ -162,9 +162,9 @@ async def same_streams(session: AsyncSession, person: Person, channel: Channel) 
         for row in rows
     ]
     before = {row.id: (row.title, row.category_id, row.updated_at) for row in rows}
-    assert await stream.record(session, channel, evidence) is False
+    assert await stream.record(session, {channel: evidence}) == set()
     # Titles are derived even where nothing else is news.
-    await stream._name(session, channel, list(before))
+    await stream.name(session, before)
     again = select(Stream).where(Stream.channel_id == channel.id).execution_options(populate_existing=True)
     after = (await session.execute(again)).scalars().all()
     assert {row.id: (row.title, row.category_id, row.updated_at) for row in after} == before
