@@ -28,7 +28,16 @@ PACED_OPERATIONS = frozenset(
         *(f"ivschat.{operation}" for operation in ("create_room", "get_room", "list_rooms", "delete_room")),
         *(
             f"ivs-realtime.{operation}"
-            for operation in ("create_stage", "get_stage", "list_stages", "delete_stage", "disconnect_participant")
+            for operation in (
+                "create_stage",
+                "get_stage",
+                "list_stages",
+                "delete_stage",
+                "disconnect_participant",
+                "get_stage_session",
+                "list_participants",
+                "list_participant_events",
+            )
         ),
     }
 )

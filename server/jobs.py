@@ -1,11 +1,15 @@
 """What a worker does, and how often."""
 
+from collections.abc import Iterator
+
 from resolvers.context import Services
 from server.settings import Settings
 from subscriptions.bans import Bans
 from subscriptions.housekeeping import Housekeeping
 from subscriptions.ingest import Ingest
-from subscriptions.reconcile import Reconciler, ReconcilerConfig
+from subscriptions.reconcile.rounds import ReconcilerConfig
+from subscriptions.reconcile.stages import StageReconciler
+from subscriptions.reconcile.streams import StreamReconciler
 from subscriptions.recordings import RecordingJobs, RecordingsConfig
 from subscriptions.sqs import QueueConfig, QueueConsumer
 from subscriptions.stage_guard import StageGuard
@@ -37,13 +41,6 @@ def create_worker(settings: Settings, services: Services, ingest: Ingest, events
         first_pause=settings.recordings_first_pause_seconds,
         max_looks=settings.recordings_max_attempts,
     )
-    reconciler = Reconciler(
-        services.publisher,
-        services.aws,
-        ingest,
-        ReconcilerConfig(settings.reconcile_seconds, settings.reconcile_grace_seconds),
-    )
-    reconciliation = [Job("reconciliation", settings.reconcile_seconds, reconciler.compare)]
     return Worker(
         [QueueConsumer(services.aws, ingest, queue) for _ in range(settings.events_consumers)],
         [
@@ -61,6 +58,17 @@ def create_worker(settings: Settings, services: Services, ingest: Ingest, events
             Job("viewers", settings.viewer_count_interval_seconds, viewers.count_viewers),
             Job("partitions", _PARTITIONS_SECONDS, viewers.keep_partitions),
             Job("housekeeping", _HOUSEKEEPING_SECONDS, Housekeeping(services.publisher).tidy),
-            *(reconciliation if settings.reconcile_seconds else []),
+            *_reconciliation(settings, services, ingest),
         ],
     )
+
+
+def _reconciliation(settings: Settings, services: Services, ingest: Ingest) -> Iterator[Job]:
+    for name, interval, reconciler in (
+        ("streams", settings.reconcile_seconds, StreamReconciler),
+        ("stages", settings.reconcile_stages_seconds, StageReconciler),
+    ):
+        if interval:
+            config = ReconcilerConfig(interval, settings.reconcile_grace_seconds)
+            compare = reconciler(services.publisher, services.aws, ingest, config).compare
+            yield Job(f"reconcile-{name}", interval, compare)

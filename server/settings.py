@@ -185,10 +185,15 @@ class Settings:
         parsers.seconds(0, 3600),
         "Seconds between comparisons of what is live with Amazon's own list, for events that never came; 0 for none.",
     )
+    reconcile_stages_seconds: float = _setting(
+        30.0,
+        parsers.seconds(0, 3600),
+        "Seconds between comparisons of who is on stage with Amazon's lists, for events that never came; 0 for none.",
+    )
     reconcile_grace_seconds: float = _setting(
         30.0,
         parsers.seconds(0, 3600),
-        "Seconds for which a stream that has begun may be missing in that list before Amazon is asked about it.",
+        "Seconds for which what has just happened may be missing in those lists before Amazon is asked about it.",
     )
     provision_wait_seconds: float = _setting(
         2.0, parsers.seconds(0, 30), "Seconds that a registration waits for AWS before it answers PENDING."

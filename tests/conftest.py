@@ -53,8 +53,9 @@ SETTINGS: dict[str, Any] = {
     "viewer_count_interval_seconds": 0.3,
     "recordings_interval_seconds": 0.3,
     "recordings_first_pause_seconds": 0.05,
-    # Most tests make streams that no Amazon knows.
+    # Most tests make streams, and people on stages, that no Amazon knows.
     "reconcile_seconds": 0.0,
+    "reconcile_stages_seconds": 0.0,
     "events_wait_seconds": 1,
     # A server that stops may have asked for events that it does not get any more; they come back after so long.
     "events_visibility_seconds": 5,

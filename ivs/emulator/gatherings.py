@@ -40,7 +40,9 @@ def carry_on(world: World, stage: Doc, since: str) -> None:
 def seat(world: World, stage: Doc, user_id: str, participant_id: str, attributes: dict[str, str], since: str) -> None:
     """A participant has been publishing since then, of which nothing is told."""
     participant = _joined(stage, user_id, participant_id, attributes, since)
-    _keep(world, {**participant, "published": True, "_publishing": True})
+    participant.update(published=True, _publishing=True)
+    _note(participant, "PUBLISH_STARTED", since)
+    _keep(world, participant)
 
 
 def join(world: World, stage: Doc, user_id: str, participant_id: str | None, attributes: dict[str, str]) -> Doc:
@@ -59,7 +61,7 @@ def join(world: World, stage: Doc, user_id: str, participant_id: str | None, att
 
 
 def _joined(stage: Doc, user_id: str, participant_id: str, attributes: dict[str, str], since: str) -> Doc:
-    return {
+    participant: Doc = {
         "participantId": participant_id,
         "userId": user_id,
         "attributes": attributes,
@@ -69,7 +71,10 @@ def _joined(stage: Doc, user_id: str, participant_id: str, attributes: dict[str,
         "_stageArn": stage["arn"],
         "_sessionId": stage["activeSessionId"],
         "_publishing": False,
+        "_events": [],
     }
+    _note(participant, "JOINED", since)
+    return participant
 
 
 def publish(world: World, stage: Doc, participant: Doc) -> None:
@@ -84,6 +89,7 @@ def publish(world: World, stage: Doc, participant: Doc) -> None:
         raise ControlError(429, f"The stage already has {PUBLISHERS} publishers.")
     # `published` means "has ever published" and stays; the present state is ours to know.
     participant.update(_publishing=True, published=True)
+    _note(participant, "PUBLISH_STARTED", iso(world.now()))
     _keep(world, participant)
     _tell(world, participant, "Participant Published")
 
@@ -92,15 +98,14 @@ def unpublish(world: World, participant: Doc) -> None:
     """The camera goes off: Participant Unpublished; nothing when it was off."""
     if participant["_publishing"]:
         participant["_publishing"] = False
+        _note(participant, "PUBLISH_STOPPED", iso(world.now()))
         _keep(world, participant)
         _tell(world, participant, "Participant Unpublished")
 
 
 def leave(world: World, stage: Doc, participant: Doc) -> None:
     """The participant leaves or is disconnected; the last one ends the session."""
-    unpublish(world, participant)
-    participant["state"] = "DISCONNECTED"
-    _keep(world, participant)
+    _disconnect(world, participant)
     if not _present(world, stage):
         end_session(world, stage)
 
@@ -111,13 +116,23 @@ def end_session(world: World, stage: Doc) -> None:
     if session is None:
         return
     for participant in _present(world, stage):
-        unpublish(world, participant)
-        participant["state"] = "DISCONNECTED"
-        _keep(world, participant)
+        _disconnect(world, participant)
     session["endTime"] = iso(world.now())
     _keep_session(world, session)
     stage["activeSessionId"] = ""
     world.save("stage", stage)
+
+
+def _disconnect(world: World, participant: Doc) -> None:
+    unpublish(world, participant)
+    participant["state"] = "DISCONNECTED"
+    _note(participant, "LEFT", iso(world.now()))
+    _keep(world, participant)
+
+
+def _note(participant: Doc, name: str, at: str) -> None:
+    """Keep what ListParticipantEvents tells."""
+    participant["_events"].append({"name": name, "participantId": participant["participantId"], "eventTime": at})
 
 
 def _present(world: World, stage: Doc) -> list[Doc]:

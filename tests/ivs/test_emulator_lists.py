@@ -97,3 +97,26 @@ def test_participants_are_filtered(account: Account) -> None:
     assert found(filterByPublished=True) == [ada]
     assert found(filterByUserId="bob") == [bob]
     assert found(filterByRecordingState="ACTIVE") == []
+
+
+def test_what_a_participant_did_is_newest_first(account: Account) -> None:
+    stage = account.stage()
+    eve, session = account.join(stage, userId="eve", publish=False)
+    ada, _ = account.join(stage, userId="ada")
+    account.do(f"stages/participants/{ada}/unpublish", stageArn=stage)
+    account.do(f"stages/participants/{ada}/publish", stageArn=stage)
+    account.realtime.delete_stage(arn=stage)
+
+    def told(participant: str, **more: str) -> list[list[str]]:
+        of_whom = {"stageArn": stage, "sessionId": session, "participantId": participant, "maxResults": 4, **more}
+        found = pages(account, "ivs-realtime", "ListParticipantEvents", "events", **of_whom)
+        assert all(one["participantId"] == participant for page in found for one in page)
+        return [[one["name"] for one in page] for page in found]
+
+    assert told(ada) == [
+        ["LEFT", "PUBLISH_STOPPED", "PUBLISH_STARTED", "PUBLISH_STOPPED"],
+        ["PUBLISH_STARTED", "JOINED"],
+    ]
+    assert told(eve) == [["LEFT", "JOINED"]]
+    for stranger in (told("nobody"), told(ada, stageArn=account.stage())):
+        assert stranger == [[]]

@@ -137,6 +137,7 @@ CALLS: dict[tuple[str, str], Callable[[Account], dict[str, Any]]] = {
     ("ivs-realtime", "GetStageSession"): lambda a: without("participantId", occupied(a)),
     ("ivs-realtime", "ListParticipants"): lambda a: without("participantId", occupied(a)),
     ("ivs-realtime", "GetParticipant"): occupied,
+    ("ivs-realtime", "ListParticipantEvents"): occupied,
     ("ivs-realtime", "ImportPublicKey"): lambda _: {"publicKeyMaterial": pem(), "name": "k", "tags": TAGS},
     ("ivs-realtime", "GetPublicKey"): lambda a: {"arn": public_key(a)},
     ("ivs-realtime", "ListPublicKeys"): lambda a: {"maxResults": len([public_key(a)])},
@@ -156,8 +157,8 @@ PROMISED = {
         DisconnectUser CreateLoggingConfiguration GetLoggingConfiguration ListLoggingConfigurations
         UpdateLoggingConfiguration DeleteLoggingConfiguration TagResource UntagResource ListTagsForResource""",
     "ivs-realtime": """CreateStage GetStage UpdateStage DeleteStage ListStages CreateParticipantToken
-        DisconnectParticipant ListStageSessions GetStageSession ListParticipants GetParticipant ImportPublicKey
-        GetPublicKey ListPublicKeys DeletePublicKey TagResource UntagResource ListTagsForResource""",
+        DisconnectParticipant ListStageSessions GetStageSession ListParticipants GetParticipant ListParticipantEvents
+        ImportPublicKey GetPublicKey ListPublicKeys DeletePublicKey TagResource UntagResource ListTagsForResource""",
 }
 
 

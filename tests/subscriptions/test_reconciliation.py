@@ -25,7 +25,7 @@ query($id: ID!) {
 }
 """
 WATCH = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
-ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s"}'
+ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s",subject="streams"}'
 
 
 @pytest.fixture(scope="module")

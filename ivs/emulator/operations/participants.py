@@ -38,6 +38,14 @@ def get_participant(world: World, call: Call) -> Doc:
     raise not_found(call.params["participantId"])
 
 
+def list_participant_events(world: World, call: Call) -> Doc:
+    """ListParticipantEvents: newest first, as in the example of AWS's CLI; empty for somebody who was never there."""
+    kept = world.store.get("participant", f"{call.params['sessionId']}/{call.params['participantId']}")
+    known = kept is not None and kept["_stageArn"] == call.params["stageArn"]
+    rows = enumerate(kept["_events"]) if kept is not None and known else ()
+    return page(world, call, "events", rows, dict, newest_first=True, size=50)
+
+
 def _chosen(doc: Doc, call: Call) -> bool:
     if doc["_stageArn"] != call.params["stageArn"] or "filterByRecordingState" in call.params:
         return False
@@ -60,4 +68,5 @@ OPERATIONS = {
     "GetStageSession": get_stage_session,
     "ListParticipants": list_participants,
     "GetParticipant": get_participant,
+    "ListParticipantEvents": list_participant_events,
 }

@@ -1,17 +1,14 @@
-"""Repairs what no event has told: asks Amazon IVS what is live, and applies the differences as events.
+"""Channels: what is live by Amazon's list and not here, and the reverse.
 
-They take the way of all events, so that what arrives late after all changes nothing any more. A stream that is not
-listed is not over for that: the list is seconds behind. Amazon's own record of the stream says whether it has ended,
-and when.
+The differences become events, so that what arrives late after all changes nothing any more. A stream that is not listed
+is not over for that: the list is seconds behind. Amazon's own record of the stream says whether it has ended, and when.
 """
 
-import logging
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from prometheus_client import Counter
 from sqlalchemy import Text, any_, literal, or_, select
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
@@ -21,28 +18,13 @@ from ivs.client import Aws
 from ivs.errors import AwsError
 from ivs.events import Event, StreamEventName
 from ivs.streams import LiveStream
-from models import Channel, Stream, StreamHealth, StreamState, pace
+from models import Channel, Stream, StreamHealth, StreamState
 from subscriptions.ingest import Ingest
 from subscriptions.publish import Publisher
+from subscriptions.reconcile.rounds import ROUNDS, ReconcilerConfig, Rotation, failed, is_our_turn, make_up
 
-logger = logging.getLogger(__name__)
-
-RECONCILED = Counter("streamcat_reconciled_total", "Differences from what Amazon says, by the event missing", ["event"])
-ROUNDS = Counter("streamcat_reconcile_rounds_total", "Rounds of comparing with Amazon", ["outcome"])
-
-_DOOR: Final = "reconcile"
-# Of one transaction: it locks the channels of all its events.
-_EVENTS_AT_ONCE: Final = 100
 # Of one round, below the 5 per second that Amazon grants; the rest is for the next.
 _SESSIONS_AT_ONCE: Final = 20
-
-
-@dataclass(frozen=True, slots=True)
-class ReconcilerConfig:
-    """How often Amazon is asked, and for how long a start may be missing in its list; in seconds."""
-
-    interval: float
-    grace: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +38,7 @@ class Known:
     health: StreamHealth | None
 
 
-class Reconciler:
+class StreamReconciler:
     """The job that compares. Any number of processes may run it; one compares at a time."""
 
     def __init__(self, publisher: Publisher, aws: Aws, ingest: Ingest, config: ReconcilerConfig) -> None:
@@ -64,20 +46,17 @@ class Reconciler:
         self._aws = aws
         self._ingest = ingest
         self.config = config
-        self._asked = 0
+        self._asked = Rotation(_SESSIONS_AT_ONCE)
 
     async def compare(self) -> None:
         """Compare the streams once, unless another process has just done so; whatever AWS does not answer waits."""
-        async with self._publisher.transaction() as transaction:
-            # A little more often than the interval, so that a process's own rounds never miss its turn.
-            rate = 1.1 / self.config.interval
-            if await pace.attempt(transaction.session, "job:reconcile", rate=rate, burst=1) > 0:
-                return
+        if not await is_our_turn(self._publisher, "reconcile-streams", self.config.interval):
+            return
         try:
             outcome = await self._compare()
         except AwsError as error:
-            outcome = _failed(error)
-        ROUNDS.labels(outcome).inc()
+            outcome = failed(error)
+        ROUNDS.labels("streams", outcome).inc()
 
     async def _compare(self) -> str:
         began = datetime.now(UTC)
@@ -93,24 +72,14 @@ class Reconciler:
             if key not in listed and one.state is StreamState.LIVE and self._is_settled(one, began)
         ]
         outcome = "ok"
-        for one in self._some(unlisted):
+        for one in self._asked.some(unlisted):
             try:
                 missing += await self._end(one, began)
             except AwsError as error:
                 # The others must not wait for the one.
-                outcome = _failed(error)
-        for start in range(0, len(missing), _EVENTS_AT_ONCE):
-            await self._ingest.apply(missing[start : start + _EVENTS_AT_ONCE], door=_DOOR)
-        for event in missing:
-            logger.info("reconciliation: %s", event.envelope.id)
-            RECONCILED.labels(event.body["detail"]["event_name"]).inc()
+                outcome = failed(error)
+        await make_up(self._ingest, missing)
         return outcome
-
-    def _some(self, unlisted: list[Known]) -> list[Known]:
-        """Return as many as may be asked about in a round, others than in the last one if there are more."""
-        first = self._asked % len(unlisted) if unlisted else 0
-        self._asked = first + _SESSIONS_AT_ONCE
-        return (unlisted[first:] + unlisted[:first])[:_SESSIONS_AT_ONCE]
 
     def _is_settled(self, one: Known, began: datetime) -> bool:
         return one.started_at is None or one.started_at < began - timedelta(seconds=self.config.grace)
@@ -121,11 +90,6 @@ class Reconciler:
         if session.is_known and session.ended_at is None:
             return []
         return [streams.event(one.channel_arn, one.stream_id, StreamEventName.STREAM_END, session.ended_at or now)]
-
-
-def _failed(error: AwsError) -> str:
-    logger.warning("reconciliation: %s", error)
-    return error.code
 
 
 def _not_told(
