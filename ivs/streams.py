@@ -15,18 +15,21 @@ from ivs.errors import AwsError
 from ivs.events import Event, StreamEventName, parse
 
 _PAGE = 100
+# What `viewerCount` says when Amazon's own count took too long.
+_NOT_COUNTED = -1
 _UNKNOWN = frozenset({"ResourceNotFoundException", "ParamValidation", "ValidationException"})
 _HEALTH = frozenset({StreamEventName.STARVATION_START, StreamEventName.STARVATION_END})
 
 
 @dataclass(frozen=True, slots=True)
 class LiveStream:
-    """A stream that can be watched. `starving` is null while Amazon does not know."""
+    """A stream that can be watched. `starving` and `views`, the number of present views, are null if not known."""
 
     channel_arn: str
     stream_id: str
     started_at: datetime
     starving: bool | None
+    views: int | None
 
 
 async def live_streams(aws: Aws) -> dict[tuple[str, str], LiveStream]:
@@ -35,7 +38,10 @@ async def live_streams(aws: Aws) -> dict[tuple[str, str], LiveStream]:
     async for item in aws.pages("ivs", "list_streams", "streams", maxResults=_PAGE):
         if item.get("state") == "LIVE" and item.get("streamId") and item.get("startTime"):
             health = {"STARVING": True, "HEALTHY": False}.get(item.get("health", ""))
-            stream = LiveStream(item["channelArn"], item["streamId"], item["startTime"].astimezone(UTC), health)
+            started_at, views = item["startTime"].astimezone(UTC), item.get("viewerCount", _NOT_COUNTED)
+            stream = LiveStream(
+                item["channelArn"], item["streamId"], started_at, health, None if views == _NOT_COUNTED else views
+            )
             found[stream.channel_arn, stream.stream_id] = stream
     return found
 

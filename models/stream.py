@@ -108,6 +108,8 @@ class Stream(Base):
     # Of the last count while it was live, and the greatest so far; see `subscriptions.viewers`.
     viewer_count: Mapped[int] = mapped_column(server_default=text("0"))
     peak_viewer_count: Mapped[int] = mapped_column(server_default=text("0"))
+    # What Amazon last counted; see `subscriptions.reconcile.streams`.
+    concurrent_views: Mapped[int | None]
 
     state: Mapped[StreamState] = mapped_column(
         Enum(StreamState, native_enum=False, create_constraint=False, length=16), Computed(_STATE, persisted=True)

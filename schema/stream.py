@@ -34,6 +34,10 @@ def _viewer_count(stream: models.Stream) -> int | None:
     return stream.viewer_count if stream.state is StreamState.LIVE else None
 
 
+def _concurrent_views(stream: models.Stream) -> int | None:
+    return stream.concurrent_views if stream.state is StreamState.LIVE else None
+
+
 async def _analytics(
     root: Any,
     info: Info,
@@ -107,6 +111,12 @@ class Stream(Node):
     ended_at: datetime | None = strawberry.field(description="When viewers could last watch; null until then.")
     viewer_count: int | None = value(
         _viewer_count, description="Players that watch right now, counted as the channel's; null unless LIVE."
+    )
+    concurrent_views: int | None = value(
+        _concurrent_views,
+        description="Views that go on right now by Amazon's own count: each tab and each application is one, whether "
+        "or not it sends heartbeats. One that begins counts within 15 seconds, one that ends for up to a minute more. "
+        "Null while Amazon has not counted, and unless LIVE.",
     )
     peak_viewer_count: int = strawberry.field(description="Greatest number of players that watched at once.")
     metrics: Connection[Metric] | None = fields.page(

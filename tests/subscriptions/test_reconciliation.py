@@ -24,6 +24,11 @@ query($id: ID!) {
   channel(by: {id: $id}) { isLive currentStream { health } streams { nodes { state startedAt endedAt } } }
 }
 """
+VIEWS = """
+query($id: ID!) {
+  channel(by: {id: $id}) { currentStream { concurrentViews } streams { nodes { concurrentViews } } }
+}
+"""
 WATCH = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
 ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s",subject="streams"}'
 
@@ -113,6 +118,44 @@ async def test_health_follows(stage: Stage) -> None:
     await stage.becomes(is_live=True, health="STARVING")
     await stage.emulator.control(f"broadcasts/{stream}/health", {"state": "HEALTHY"})
     await stage.becomes(is_live=True, health="HEALTHY")
+
+
+async def views(stage: Stage) -> list[int | None]:
+    """What each stream shows, and the current one."""
+    found = (await stage.owner.client.data(VIEWS, {"id": stage.owner.id}))["channel"]
+    shown = [*found["streams"]["nodes"], *filter(None, [found["currentStream"]])]
+    return [one["concurrentViews"] for one in shown]
+
+
+async def test_amazon_s_own_count_of_views_comes_along(stage: Stage) -> None:
+    stream = await go_live(stage.emulator, stage.owner.arn)
+    await stage.becomes(is_live=True)
+    for count in (0, 7, 6):
+        await stage.emulator.control(f"broadcasts/{stream}/viewers", {"count": count})
+
+        async def shown(count: int = count) -> bool:
+            return await views(stage) == [count, count]
+
+        await eventually(shown, f"{count} views")
+    rows = "SELECT xmin::text, concurrent_views FROM streams WHERE ivs_stream_id = :id"
+    before = await sql(stage.owner.runtime, rows, id=stream)
+    for count in (6, -1):
+        # The same, and one that Amazon could not count, is nothing to write.
+        await stage.emulator.control(f"broadcasts/{stream}/viewers", {"count": count})
+        await stage.rounds()
+        assert await sql(stage.owner.runtime, rows, id=stream) == before
+    await stage.emulator.control(f"broadcasts/{stream}/end")
+    await stage.becomes(is_live=False)
+    assert await views(stage) == [None]
+
+
+async def test_what_amazon_has_not_counted_is_not_shown(stage: Stage) -> None:
+    stream = (await stage.emulator.control("broadcasts", {"channelArn": stage.owner.arn}))["streamId"]
+    await stage.emulator.control(f"broadcasts/{stream}/viewers", {"count": -1})
+    await stage.emulator.control(f"broadcasts/{stream}/start")
+    await stage.becomes(is_live=True)
+    await stage.rounds()
+    assert await views(stage) == [None, None]
 
 
 async def test_the_events_themselves_come_late_and_change_nothing(stage: Stage) -> None:
