@@ -4,9 +4,10 @@ import asyncio
 import sys
 
 from bench import chat_review, documents
+from bench.ingest import run as ingest
 from bench.reads import run as reads
 
-ALL = {"chat_review": chat_review.main, "documents": documents.main, "reads": reads.main}
+ALL = {"chat_review": chat_review.main, "documents": documents.main, "ingest": ingest.main, "reads": reads.main}
 
 
 def main() -> int:
