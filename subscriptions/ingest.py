@@ -121,6 +121,8 @@ async def _take_turn(session: AsyncSession, arns: Sequence[str]) -> None:
 
 async def _record(transaction: Transaction, news: Mapping[Owner, Sequence[Event]]) -> None:
     session = transaction.session
+    # Who has just got an ARN may have nothing to adopt.
+    news = {owner: events for owner, events in news.items() if events}
     channels = {owner: _of_channels(events) for owner, events in news.items() if isinstance(owner, Channel)}
     if channels:
         for channel in channels:
