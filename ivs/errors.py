@@ -8,7 +8,6 @@ import botocore.exceptions
 # Source: the IVS API references, "Errors", and the guide "Error retries" of the AWS SDKs.
 _RETRYABLE_CODES = frozenset(
     {
-        "ThrottlingException",
         "Throttling",
         "TooManyRequestsException",
         "RequestLimitExceeded",
@@ -21,6 +20,7 @@ _RETRYABLE_CODES = frozenset(
         "ExpiredTokenException",
     }
 )
+_THROTTLED = "ThrottlingException"
 _FIRST_SERVER_STATUS = 500
 NO_CREDENTIALS = frozenset({"NoCredentialsError", "PartialCredentialsError"})
 """Codes of calls that were never sent, for want of anybody to send them as."""
@@ -44,6 +44,10 @@ class Retryable(AwsError):
     """The same call may succeed later. After a time-out its work may nevertheless have been done."""
 
 
+class Throttled(Retryable):
+    """A rate of AWS's was used up; nothing was done."""
+
+
 class Terminal(AwsError):
     """The same call would fail again: a quota, a permission, or a request that AWS refuses."""
 
@@ -57,6 +61,8 @@ def translate(error: Exception, operation: str) -> AwsError:
         status = int(answer.get("ResponseMetadata", {}).get("HTTPStatusCode", 0))
         # botocore drops the IVS services' `exceptionMessage` of errors that their models do not name for the operation.
         message = str(details.get("Message") or answer.get("exceptionMessage") or answer.get("message") or "no reason")
+        if code == _THROTTLED:
+            return Throttled(code, operation, message)
         kind = Retryable if code in _RETRYABLE_CODES or status >= _FIRST_SERVER_STATUS else Terminal
         return kind(code, operation, message)
     if isinstance(error, botocore.exceptions.ParamValidationError):

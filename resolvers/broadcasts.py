@@ -1,20 +1,30 @@
 """What an owner does to the broadcast on a channel: all of it by calls to AWS, none of them within a transaction."""
 
 import asyncio
+import logging
+from collections.abc import Iterator
+from contextlib import contextmanager
 from uuid import UUID
 
 from sqlalchemy import select
 
 from ivs import channels as ivs
+from ivs.errors import Throttled
 from models import Channel, Chore, ProvisioningState
 from resolvers import amazon, channels, texts
+from resolvers.auth import refuse_if_late
 from resolvers.context import Context
 from resolvers.errors import NotLive, NotReady, Problem, Refused, TextInvalid
-from resolvers.limits import Rate, spend, spend_command
+from resolvers.limits import REFUSED, Rate, spend, spend_command
+
+logger = logging.getLogger(__name__)
 
 # Source: IVS API reference, PutMetadata.
 MOST_METADATA_BYTES = 1024
 _CHANNEL = ["input", "channelId"]
+_METADATA = "pieces of metadata"
+# Seconds until a rate of Amazon's, all of which are per second, surely admits somebody again.
+_AMAZON_PAUSE = 0.9
 
 
 async def reset_key(ctx: Context, channel_id: UUID) -> None:
@@ -65,11 +75,11 @@ async def put_metadata(ctx: Context, channel_id: UUID, metadata: str) -> None:
     rules = ctx.services.channel_rules
     await spend(
         ctx,
-        "pieces of metadata",
+        _METADATA,
         Rate("stream_metadata", channel.id.hex, rules.metadata_per_second, rules.metadata_per_second),
         Rate("metadata", "all", rules.all_metadata_per_second, rules.all_metadata_per_second),
     )
-    with amazon.asked():
+    with amazon.asked(), _throttled(_METADATA):
         live = await ivs.put_metadata(ctx.services.aws, arn, metadata)
     if not live:
         raise _offline()
@@ -91,6 +101,21 @@ def _metadata_problems(metadata: str) -> list[TextInvalid]:
     if not 1 <= len(metadata.encode(errors="surrogatepass")) <= MOST_METADATA_BYTES:
         return [TextInvalid(message=f"Metadata has 1 to {MOST_METADATA_BYTES} bytes of UTF-8.", path=path)]
     return texts.problems(metadata, "Metadata", path, least=1, most=MOST_METADATA_BYTES)
+
+
+@contextmanager
+def _throttled(what: str) -> Iterator[None]:
+    """Refuse as our own limit does when Amazon's is reached first, whose clock is another.
+
+    Raises:
+        Refused: TooManyAttempts.
+    """
+    try:
+        yield
+    except Throttled as error:
+        REFUSED.labels("amazon").inc()
+        logger.warning("refused by AWS: %s", error)
+        refuse_if_late(_AMAZON_PAUSE, what)
 
 
 def _offline() -> Refused:

@@ -52,6 +52,7 @@ async def stats(ctx: Context, channel_id: UUID) -> AsyncIterator[Stats]:
     channel: Channel | None = await channels.managed(ctx, channel_id)
     interval = ctx.services.playback.stats_interval
     loop = asyncio.get_running_loop()
+    ended = False
     with ctx.services.hub.listen(topics.channel(channel_id)) as listener:
         timer: asyncio.TimerHandle | None = None
         try:
@@ -66,6 +67,10 @@ async def stats(ctx: Context, channel_id: UUID) -> AsyncIterator[Stats]:
                 stream = (
                     await ctx.reads.row(channels.CURRENT_STREAM, channel.live_stream_id) if channel.is_live else None
                 )
+                if stream is None and ended:
+                    # The timer may have looked between the end's commit and its notice, which is no news then.
+                    continue
+                ended = stream is None
                 yield await live_stats.of_stream(ctx, stream)
                 await listener.rest(min(SHORTEST_PAUSE, interval))
                 timer = loop.call_at(began + interval, listener.wake) if stream is not None else None

@@ -12,7 +12,7 @@ import pytest
 from prometheus_client import REGISTRY
 
 from ivs.client import Aws, AwsConfig, Service, open_aws
-from ivs.errors import AwsError, Retryable, Terminal
+from ivs.errors import AwsError, Retryable, Terminal, Throttled
 from ivs.resources import Resource
 from tests.ivs.account import REGION, Account
 from tests.waiting import until
@@ -63,7 +63,7 @@ async def refused(aws: Aws, service: Service, operation: str, **parameters: Any)
 @pytest.mark.parametrize(
     ("fault", "kind"),
     [
-        ({"kind": "throttle"}, Retryable),
+        ({"kind": "throttle"}, Throttled),
         ({"code": "InternalServerException"}, Retryable),
         ({"code": "ConflictException"}, Retryable),
         ({"code": "NeverHeardOf", "status": 503}, Retryable),

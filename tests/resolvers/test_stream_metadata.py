@@ -1,9 +1,11 @@
 """Timed metadata: put once and as it is, never more of it than Amazon takes."""
 
 from collections.abc import AsyncIterator
+from typing import Any
 
 import pytest
 
+from ivs.emulator.limits import METADATA_PER_CHANNEL
 from server.runtime import Resolved
 from tests.accounts import metric, sql
 from tests.cases import few
@@ -85,7 +87,6 @@ async def test_there_must_be_a_channel_on_amazon(server: Running, here: Resolved
     few(
         [("error", "AccessDeniedException", 60), ("timeout-after", None, 1)],
         [
-            ("throttle", None, 1),
             ("error", None, 1),
             ("timeout", None, 1),
             ("drop-after", None, 1),
@@ -108,25 +109,63 @@ async def test_an_answer_that_takes_its_time_is_waited_for(owner: Owner, emulato
     assert await owner.done(METADATA, metadata="m") == LIVE
 
 
-async def test_we_answer_before_amazon_throttles(here: Resolved, start_server: StartServer, emulator: Emulator) -> None:
+async def hammered(owner: Owner) -> tuple[int, dict[str, Any]]:
+    """Put metadata until that is refused; return how many were put, and the refusal."""
+    done = 0
+    while not (payload := await owner.send(METADATA, metadata="m"))["errors"]:
+        assert (done := done + 1) < 50
+    (error,) = payload["errors"]
+    return done, error
+
+
+async def test_a_channel_is_limited_as_amazon_does(
+    here: Resolved, start_server: StartServer, emulator: Emulator
+) -> None:
     async with start_server(resolved=here, worker=False) as running:
         client = Client(running.url)
         owner, other = [await Owner.register(client, running.runtime) for _ in range(2)]
         before = await metric(running.url, LIMITED % "stream_metadata")
         for one in (owner, other):
             await go_live(emulator, one.arn)
-        await emulator.control("limits", {"enforce": True})
-        done = 0
-        while not (payload := await owner.send(METADATA, metadata="m"))["errors"]:
-            assert (done := done + 1) < 50
-        assert done >= 5
-        (error,) = payload["errors"]
+        done, error = await hammered(owner)
+        assert done >= METADATA_PER_CHANNEL
         assert (error["__typename"], error["path"], error["retryAfterSeconds"]) == ("TooManyAttempts", None, 1)
         assert await other.done(METADATA, metadata="other") == LIVE
-        await emulator.control("limits", {"enforce": False})
         assert [call["error"] for call in await emulator.calls("PutMetadata")] == [None] * (done + 1)
         assert await metric(running.url, LIMITED % "stream_metadata") == before + 1
         await client.aclose()
+
+
+async def test_whose_clock_refuses_first_makes_no_difference(
+    here: Resolved, start_server: StartServer, emulator: Emulator
+) -> None:
+    async with start_server(resolved=here, worker=False) as running:
+        client = Client(running.url)
+        owner = await Owner.register(client, running.runtime)
+        await go_live(emulator, owner.arn)
+        limits = [LIMITED % name for name in ("stream_metadata", "amazon")]
+        before = [await metric(running.url, limit) for limit in limits]
+        await emulator.control("limits", {"enforce": True})
+        refused = [await hammered(owner) for _ in range(3)]
+        await emulator.control("limits", {"enforce": False})
+        assert {error["__typename"] for _, error in refused} == {"TooManyAttempts"}
+        ours, theirs = [await metric(running.url, limit) - then for limit, then in zip(limits, before, strict=True)]
+        assert ours + theirs == len(refused)
+        outcomes = [call["error"] for call in await emulator.calls("PutMetadata")]
+        assert outcomes.count("ThrottlingException") == theirs
+        assert outcomes.count(None) == len(outcomes) - theirs == sum(done for done, _ in refused)
+        await client.aclose()
+
+
+async def test_what_amazon_throttles_is_refused_as_by_us(owner: Owner, emulator: Emulator) -> None:
+    before = await metric(owner.client.url, LIMITED % "amazon")
+    await emulator.fault("PutMetadata", "throttle")
+    payload = await owner.send(METADATA, metadata="m")
+    (error,) = payload["errors"]
+    assert (error["__typename"], error["path"], error["retryAfterSeconds"]) == ("TooManyAttempts", None, 1)
+    assert [call["error"] for call in await emulator.calls("PutMetadata")] == ["ThrottlingException"]
+    assert await metric(owner.client.url, LIMITED % "amazon") == before + 1
+    assert await owner.done(METADATA, metadata="again") == LIVE
 
 
 async def test_all_channels_together_are_limited_too(
