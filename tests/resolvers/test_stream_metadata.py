@@ -113,7 +113,8 @@ async def hammered(owner: Owner) -> tuple[int, dict[str, Any]]:
     """Put metadata until that is refused; return how many were put, and the refusal."""
     done = 0
     while not (payload := await owner.send(METADATA, metadata="m"))["errors"]:
-        assert (done := done + 1) < 50
+        done += 1
+        assert done < 50
     (error,) = payload["errors"]
     return done, error
 
