@@ -5,7 +5,7 @@ As in `models.stream`, evidence only moves one way and PostgreSQL computes the s
 
 import enum
 from collections import defaultdict
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -27,23 +27,25 @@ from sqlalchemy import (
     bindparam,
     case,
     delete,
+    exists,
     func,
     insert,
     or_,
     select,
     text,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, aliased, mapped_column
+from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
 from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.channel import Channel
 from models.deletion import RecordingDeletion
 from models.evidence import Merger, gathered
+from models.statement import Statement
 from models.stream import Stream
 
 
@@ -120,11 +122,21 @@ class Recording(Base):
     )
 
 
+def _deleted(given: Any) -> ColumnElement[bool]:
+    """Return whether the owner has deleted the recording: what still comes late must not bring it back."""
+    return exists().where(
+        RecordingDeletion.channel_id == given.channel_id,
+        RecordingDeletion.recording_session_id == given.recording_session_id,
+    )
+
+
 # Of these the least sighting is kept; of all others the greatest.
 _LEAST = frozenset({"started_at", "start_failed_at", "end_failed_at"})
 _MERGER: Final = Merger(
     Recording,
     key=("channel_id", "recording_session_id"),
+    owner=Channel,
+    unless=_deleted,
     evidence=(
         *("started_at", "over_at", "start_failed_at", "end_failed_at"),
         *("failure_reason", "bucket", "prefix", "duration_ms"),
@@ -144,20 +156,18 @@ class RecordingEvidence:
     sightings: Mapping[str, Any]
 
 
-async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[RecordingEvidence]]) -> set[UUID]:
-    """Merge evidence into the channels' recordings and link their streams; return the ids of the changed channels.
+async def record(session: AsyncSession, evidence: Mapping[UUID, Sequence[RecordingEvidence]]) -> set[UUID]:
+    """Merge evidence, by channel, into recordings and link their streams; return the ids of the changed channels.
 
     The streams have their rows already, and the caller holds locks on the channels': a recording that its owner
     deletes meanwhile does not come back.
     """
     told: defaultdict[tuple[UUID, str], list[RecordingEvidence]] = defaultdict(list)
-    for channel, about in evidence.items():
+    for channel_id, about in evidence.items():
         for one in about:
-            told[channel.id, one.recording_session_id].append(one)
+            told[channel_id, one.recording_session_id].append(one)
     if not told:
         return set()
-    for deleted in await _deleted(session, told):
-        del told[deleted]
     rows = [
         {
             "channel_id": channel_id,
@@ -168,19 +178,13 @@ async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[Reco
     ]
     changed = await _MERGER.merge(session, rows)
     if changed:
-        await session.execute(_SCHEDULE, {"recordings": list(changed)})
+        await _SCHEDULE.all(session, {"recordings": list(changed)})
     # A stream belongs to one recording. Should two claim it, the choice must not depend on who came first.
     links: dict[tuple[UUID, str], str] = {}
     for (channel_id, session_id), about in told.items():
         for stream_id in {stream_id for one in about for stream_id in one.ivs_stream_ids}:
             links[channel_id, stream_id] = max(session_id, links.get((channel_id, stream_id), ""))
     return {*changed.values(), *await _link(session, links)}
-
-
-async def _deleted(session: AsyncSession, keys: Collection[tuple[UUID, str]]) -> list[tuple[UUID, str]]:
-    key = tuple_(RecordingDeletion.channel_id, RecordingDeletion.recording_session_id)
-    found = select(RecordingDeletion).where(key.in_(list(keys)))
-    return [(one.channel_id, one.recording_session_id) for one in await session.scalars(found) if one.channel_id]
 
 
 def _scheduling() -> Update:
@@ -198,20 +202,25 @@ def _scheduling() -> Update:
     )
 
 
-_SCHEDULE: Final = _scheduling()
+_SCHEDULE: Final = Statement(_scheduling())
 
 
 async def _link(session: AsyncSession, links: Mapping[tuple[UUID, str], str]) -> set[UUID]:
     if not links:
         return set()
-    arrays: dict[str, tuple[TypeEngine[Any], list[Any]]] = {
-        "channel_id": (Uuid(), [channel_id for channel_id, _ in links]),
-        "ivs_stream_id": (Text(), [stream_id for _, stream_id in links]),
-        "session_id": (Text(), list(links.values())),
+    told = {
+        "channel_id": [channel_id for channel_id, _ in links],
+        "ivs_stream_id": [stream_id for _, stream_id in links],
+        "session_id": list(links.values()),
     }
+    return {row["channel_id"] for row in await _LINK.all(session, told)}
+
+
+def _linking() -> ReturningUpdate[UUID]:
+    columns: dict[str, TypeEngine[Any]] = {"channel_id": Uuid(), "ivs_stream_id": Text(), "session_id": Text()}
     told = (
-        func.unnest(*(bindparam(name, values, type_=ARRAY(kind)) for name, (kind, values) in arrays.items()))
-        .table_valued(*arrays, name="told")
+        func.unnest(*(bindparam(name, type_=ARRAY(kind)) for name, kind in columns.items()))
+        .table_valued(*columns, name="told")
         .render_derived()
     )
     present = (
@@ -220,7 +229,7 @@ async def _link(session: AsyncSession, links: Mapping[tuple[UUID, str], str]) ->
         .scalar_subquery()
     )
     claimant = aliased(Recording)
-    linked = await session.execute(
+    return (
         update(Stream)
         .where(
             Stream.channel_id == told.c.channel_id,
@@ -231,9 +240,10 @@ async def _link(session: AsyncSession, links: Mapping[tuple[UUID, str], str]) ->
         )
         .values(recording_id=claimant.id)
         .returning(Stream.channel_id)
-        .execution_options(synchronize_session=False)
     )
-    return set(linked.scalars())
+
+
+_LINK: Final = Statement(_linking())
 
 
 async def bury(session: AsyncSession, *which: ColumnElement[bool]) -> None:

@@ -17,17 +17,23 @@ from sqlalchemy import (
     Index,
     Text,
     UniqueConstraint,
+    Update,
+    Uuid,
+    any_,
+    bindparam,
     func,
     select,
     text,
     update,
 )
+from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.evidence import Merger, gathered
 from models.provisioned import Provisioned, provisioned_rules
+from models.statement import Statement
 from models.user import User
 
 
@@ -98,6 +104,7 @@ class StageParticipant(Base):
 _MERGER = Merger(
     StageParticipant,
     key=("stage_id", "ivs_session_id", "participant_id"),
+    owner=Stage,
     evidence=("published_at", "unpublished_at", "user_id"),
     least=(),
 )
@@ -114,8 +121,8 @@ class Sighting:
     user_id: UUID | None = None
 
 
-async def record(session: AsyncSession, sightings: Mapping[Stage, Sequence[Sighting]]) -> set[UUID]:
-    """Merge what was seen into the stages' participants; return the ids of those stages of which any row changed.
+async def record(session: AsyncSession, sightings: Mapping[UUID, Sequence[Sighting]]) -> set[UUID]:
+    """Merge what was seen on each stage into its participants; return the ids of those stages of which any row changed.
 
     The caller holds locks on the stages' rows: two workers that merge at once would each derive whether one is live
     without the other's participant.
@@ -123,10 +130,10 @@ async def record(session: AsyncSession, sightings: Mapping[Stage, Sequence[Sight
     named = {one.user_id for seen in sightings.values() for one in seen if one.user_id is not None}
     users = set((await session.execute(select(User.id).where(User.id.in_(named)))).scalars()) if named else set()
     told: defaultdict[tuple[UUID, str, str], list[Mapping[str, Any]]] = defaultdict(list)
-    for stage, seen in sightings.items():
+    for stage_id, seen in sightings.items():
         for one in seen:
             user_id = one.user_id if one.user_id in users else None
-            told[stage.id, one.ivs_session_id, one.participant_id].append(
+            told[stage_id, one.ivs_session_id, one.participant_id].append(
                 {"published_at": one.published_at, "unpublished_at": one.unpublished_at, "user_id": user_id}
             )
     rows = [
@@ -143,15 +150,21 @@ async def record(session: AsyncSession, sightings: Mapping[Stage, Sequence[Sight
 
 async def refresh_live(session: AsyncSession, stage_ids: Collection[UUID]) -> None:
     """Derive anew since when somebody publishes on each stage; null when nobody does."""
+    await _REFRESH.all(session, {"stages": list(stage_ids)})
+
+
+def _refreshing() -> Update:
     since = (
         select(func.min(StageParticipant.published_at))
         .where(StageParticipant.stage_id == Stage.id, StageParticipant.on_stage)
         .correlate(Stage)
         .scalar_subquery()
     )
-    await session.execute(
+    return (
         update(Stage)
-        .where(Stage.id.in_(stage_ids), Stage.live_since.is_distinct_from(since))
+        .where(Stage.id == any_(bindparam("stages", type_=ARRAY(Uuid()))), Stage.live_since.is_distinct_from(since))
         .values(live_since=since)
-        .execution_options(synchronize_session=False)
     )
+
+
+_REFRESH = Statement(_refreshing())

@@ -41,6 +41,7 @@ from models import title
 from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.channel import Channel
 from models.evidence import Merger, gathered
+from models.statement import Statement
 
 
 class StreamState(enum.StrEnum):
@@ -148,7 +149,8 @@ _LEAST = frozenset({"first_seen_at", "session_created_at", "started_at", "failed
 _MERGER = Merger(
     Stream,
     key=("channel_id", "ivs_stream_id"),
-    first=("title", "category_id"),
+    owner=Channel,
+    copied=("title", "category_id"),
     evidence=(
         *("first_seen_at", "session_created_at", "started_at", "stream_ended_at", "session_ended_at"),
         *("session_end_code", "recording_over_at", "failed_at", "failure_reason", "starved_at", "recovered_at"),
@@ -166,19 +168,20 @@ class Evidence:
     sightings: Mapping[str, Any]
 
 
-async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[Evidence]]) -> set[UUID]:
-    """Merge evidence into the channels' streams; return the ids of those channels of which any stream changed.
+async def record(session: AsyncSession, evidence: Mapping[UUID, Sequence[Evidence]]) -> set[UUID]:
+    """Merge each channel's evidence into its streams; return the ids of those channels of which any stream changed.
 
     The caller holds locks on the channels' rows: two workers that merge at once would each compute the live flag
     without the other's stream.
     """
     rows = []
-    for channel, about in evidence.items():
+    for channel_id, about in evidence.items():
         seen: defaultdict[str, list[Mapping[str, Any]]] = defaultdict(list)
         for one in about:
             seen[one.ivs_stream_id].append({"first_seen_at": one.seen_at, **one.sightings})
-        first = {"channel_id": channel.id, "title": channel.title, "category_id": channel.category_id}
-        rows += [{**first, "ivs_stream_id": key, **gathered(told, _LEAST)} for key, told in seen.items()]
+        rows += [
+            {"channel_id": channel_id, "ivs_stream_id": key, **gathered(told, _LEAST)} for key, told in seen.items()
+        ]
     changed = await _MERGER.merge(session, rows)
     if changed:
         await name(session, changed)
@@ -187,7 +190,7 @@ async def record(session: AsyncSession, evidence: Mapping[Channel, Sequence[Evid
 
 async def name(session: AsyncSession, stream_ids: Iterable[UUID]) -> None:
     """Give streams the title and category of their start, as far as that is known now; not over the owner's edits."""
-    await session.execute(_NAME, {"streams": list(stream_ids)})
+    await _NAME.all(session, {"streams": list(stream_ids)})
 
 
 def _naming() -> Update:
@@ -214,7 +217,7 @@ def _naming() -> Update:
     )
 
 
-_NAME = _naming()
+_NAME = Statement(_naming())
 
 
 @dataclass(frozen=True, slots=True)
@@ -233,7 +236,7 @@ async def refresh_live(session: AsyncSession, channel_ids: Collection[UUID]) -> 
 
     A stream that is new, or over, has no viewers until they are counted.
     """
-    rows = await session.execute(_REFRESH, {"channels": list(channel_ids)})
+    rows = await _REFRESH.all(session, {"channels": list(channel_ids)})
     return [Refreshed(key, category_id, now is not None, now != then) for key, category_id, now, then in rows]
 
 
@@ -269,4 +272,4 @@ def _refreshing() -> ReturningUpdate[UUID, UUID | None, UUID | None, UUID | None
     )
 
 
-_REFRESH = _refreshing()
+_REFRESH = Statement(_refreshing())

@@ -19,6 +19,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.engine import Sessions, in_short
+from models.statement import Statement
 
 logger = logging.getLogger(__name__)
 
@@ -26,6 +27,7 @@ RECONNECTS = Counter("streamcat_bus_reconnects_total", "Times the bus was silent
 HEALTHY = Gauge("streamcat_bus_healthy", "1 while the process hears its own probes")
 
 _CHANNEL = "streamcat"
+_NOTIFY = Statement(text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic"))
 _PROBE = "probe:"
 # Seconds that one step of talking to the bus may take.
 _PATIENCE = 2.0
@@ -84,10 +86,7 @@ class Bus:
 
     async def notify(self, session: AsyncSession, topics: Sequence[str]) -> None:
         """Send topics with the session's transaction: heard after its commit, never after a rollback."""
-        await session.execute(
-            text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic"),
-            {"channel": _CHANNEL, "topics": list(topics)},
-        )
+        await _NOTIFY.all(session, {"channel": _CHANNEL, "topics": list(topics)})
 
     async def publish(self, topics: Sequence[str]) -> None:
         """Send topics after their commit; while the bus is away keep them until it is back, and raise nothing."""

@@ -11,11 +11,11 @@ import asyncpg
 from sqlalchemy import any_, bindparam, func, select, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as UUIDS
-from sqlalchemy.exc import DBAPIError, InterfaceError
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Channel, Stream
 from models.metric import Metric, Span, heartbeat_id, in_order, place
+from models.statement import driver_of, errors_of
 
 # Of the interval: a heartbeat that the network brings so much early is not refused.
 _SOONEST: Final = 0.8
@@ -184,13 +184,6 @@ async def _newest(session: AsyncSession, submissions: Iterable[Submission]) -> d
 
 async def _copy(session: AsyncSession, records: Sequence[tuple[Any, ...]]) -> None:
     """Copy the rows on the connection beneath the session, in whose transaction it is already."""
-    connection = await (await session.connection()).get_raw_connection()
-    driver: Any = connection.driver_connection
-    try:
+    driver = await driver_of(session)
+    with errors_of("COPY metrics", but=asyncpg.IntegrityConstraintViolationError):
         await driver.copy_records_to_table(Metric.__tablename__, records=records, columns=COLUMNS)
-    except asyncpg.IntegrityConstraintViolationError:
-        raise
-    except asyncpg.PostgresError as error:
-        raise DBAPIError("COPY metrics", None, error) from error
-    except (asyncpg.InterfaceError, OSError) as error:
-        raise InterfaceError("COPY metrics", None, error) from error

@@ -8,12 +8,13 @@ import logging
 import typing
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
 from prometheus_client import Counter
-from sqlalchemy import Select, Table, Text, bindparam, cast, func, select, text, update
+from sqlalchemy import Select, Table, Text, any_, bindparam, cast, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
@@ -21,6 +22,7 @@ from sqlalchemy.types import TypeEngine
 
 from ivs.events import Event, LimitEvent, StageEvent, parse
 from models import Channel, Outcome, ReceivedEvent, Stage, recording, stage, stream, uuid7
+from models.statement import Statement
 from subscriptions import evidence, live
 from subscriptions.evidence import CHANNEL_EVENTS, ChannelEvent
 from subscriptions.publish import Publisher, Transaction
@@ -34,10 +36,17 @@ ACCOUNT_LIMITS = Counter("streamcat_account_limits_total", "Quotas of the AWS ac
 _ACCOUNT_LIMITS: Final = frozenset({"Concurrent Broadcasts", "Concurrent Viewers"})
 
 
-Owner = Channel | Stage
-_Who = TypeVar("_Who", Channel, Stage)
+Kind = type[Channel] | type[Stage]
 _What = TypeVar("_What")
 _Say = TypeVar("_Say")
+
+
+@dataclass(frozen=True, slots=True)
+class Owner:
+    """The channel or stage that an event is about."""
+
+    kind: Kind
+    id: UUID
 
 
 class Ingest:
@@ -60,13 +69,14 @@ class Ingest:
         for outcome in outcomes:
             EVENTS.labels(door, outcome).inc()
 
-    async def adopt(self, transaction: Transaction, owner: Owner) -> None:
+    async def adopt(self, transaction: Transaction, row: Channel | Stage) -> None:
         """Apply what arrived for a channel or stage before its ARN was known here."""
-        await _take_turn(transaction.session, [owner.arn or ""])
+        owner = Owner(type(row), row.id)
+        await _take_turn(transaction.session, [row.arn or ""])
         rows = (
             await transaction.session.execute(
                 update(ReceivedEvent)
-                .where(ReceivedEvent.resource == owner.arn, ReceivedEvent.outcome == Outcome.UNMATCHED)
+                .where(ReceivedEvent.resource == row.arn, ReceivedEvent.outcome == Outcome.UNMATCHED)
                 .values(outcome=Outcome.APPLIED, channel_id=_channel_id(owner))
                 .returning(ReceivedEvent.body)
             )
@@ -76,17 +86,17 @@ class Ingest:
 
 async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -> list[str]:
     session = transaction.session
-    arns = {model: sorted({arn for event in events if (arn := of(event)) is not None}) for model, of in _ARNS.items()}
+    arns = {kind: sorted({arn for event in events if (arn := of(event)) is not None}) for kind, of in _ARNS.items()}
     # Locked in one order, so that two batches cannot wait for each other, and before the journal is written, so that
     # whoever merges a channel's streams sees all that was merged before.
     owners = await _lock_owners(session, arns)
-    unknown = {model: [arn for arn in wanted if arn not in owners] for model, wanted in arns.items()}
+    unknown = {kind: [arn for arn in wanted if arn not in owners] for kind, wanted in arns.items()}
     if any(unknown.values()):
         await _take_turn(session, sorted(arn for wanted in unknown.values() for arn in wanted))
         owners |= await _lock_owners(session, unknown)
     unique = {event.envelope.id: event for event in events}
     rows = [_journal_row(event, door, owners) for _, event in sorted(unique.items())]
-    fresh = set((await session.execute(_JOURNAL, _columns(rows))).scalars())
+    fresh = {row["event_id"] for row in await _JOURNAL.all(session, _columns(rows))}
     news: defaultdict[Owner, list[Event]] = defaultdict(list)
     for row in rows:
         if row["event_id"] in fresh and row["outcome"] is Outcome.APPLIED:
@@ -96,16 +106,22 @@ async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -
     return outcomes + ["DOUBLED"] * (len(events) - len(rows))
 
 
-async def _lock_owners(session: AsyncSession, arns: Mapping[type[Owner], Sequence[str]]) -> dict[str | None, Owner]:
+async def _lock_owners(session: AsyncSession, arns: Mapping[Kind, Sequence[str]]) -> dict[str, Owner]:
     """Lock the rows with these ARNs: channels first, then stages, each kind in the order of its keys."""
-    found: dict[str | None, Owner] = {}
-    for model, wanted in arns.items():
+    found: dict[str, Owner] = {}
+    for kind, wanted in arns.items():
         if wanted:
-            locked: Select[Any] = (
-                select(model).where(model.arn.in_(wanted)).order_by(model.id).with_for_update(key_share=True)
-            )
-            found |= {owner.arn: owner for owner in (await session.execute(locked)).scalars()}
+            rows = await _LOCKS[kind].all(session, {"arns": list(wanted)})
+            found |= {row["arn"]: Owner(kind, row["id"]) for row in rows}
     return found
+
+
+def _locking(kind: Kind) -> Select[UUID, str | None]:
+    wanted = kind.arn == any_(bindparam("arns", type_=ARRAY(Text())))
+    return select(kind.id, kind.arn).where(wanted).order_by(kind.id).with_for_update(key_share=True)
+
+
+_LOCKS: Final[Mapping[Kind, Statement]] = {kind: Statement(_locking(kind)) for kind in (Channel, Stage)}
 
 
 async def _take_turn(session: AsyncSession, arns: Sequence[str]) -> None:
@@ -123,10 +139,10 @@ async def _record(transaction: Transaction, news: Mapping[Owner, Sequence[Event]
     session = transaction.session
     # Who has just got an ARN may have nothing to adopt.
     news = {owner: events for owner, events in news.items() if events}
-    channels = {owner: _of_channels(events) for owner, events in news.items() if isinstance(owner, Channel)}
+    channels = {owner.id: _of_channels(events) for owner, events in news.items() if owner.kind is Channel}
     if channels:
-        for channel in channels:
-            transaction.stream_events_added(channel.id)
+        for channel_id in channels:
+            transaction.stream_events_added(channel_id)
         changed = await stream.record(session, _said(channels, evidence.of_streams))
         # Second, because it links the streams.
         changed |= await recording.record(session, _said(channels, evidence.of_recordings))
@@ -134,7 +150,7 @@ async def _record(transaction: Transaction, news: Mapping[Owner, Sequence[Event]
             await live.refresh(transaction, sorted(changed))
         for channel_id in changed:
             transaction.channel_changed(channel_id)
-    stages = {owner: events for owner, events in news.items() if isinstance(owner, Stage)}
+    stages = {owner.id: events for owner, events in news.items() if owner.kind is Stage}
     if stages:
         changed = await stage.record(session, _said(stages, evidence.of_participants))
         if changed:
@@ -147,8 +163,8 @@ def _of_channels(events: Sequence[Event]) -> list[ChannelEvent]:
     return [event for event in events if isinstance(event, CHANNEL_EVENTS)]
 
 
-def _said(news: Mapping[_Who, Sequence[_What]], read: Callable[[_What], Iterable[_Say]]) -> dict[_Who, list[_Say]]:
-    """Return what the events say of each owner, by one of the readers in `subscriptions.evidence`."""
+def _said(news: Mapping[UUID, Sequence[_What]], read: Callable[[_What], Iterable[_Say]]) -> dict[UUID, list[_Say]]:
+    """Return what the events say of each owner, by its key, by one of the readers in `subscriptions.evidence`."""
     return {owner: [one for event in events for one in read(event)] for owner, events in news.items()}
 
 
@@ -160,11 +176,11 @@ def _stage_arn(event: Event) -> str | None:
     return event.stage_arn if isinstance(event, StageEvent) else None
 
 
-_ARNS: Final[Mapping[type[Owner], Callable[[Event], str | None]]] = {Channel: _channel_arn, Stage: _stage_arn}
+_ARNS: Final[Mapping[Kind, Callable[[Event], str | None]]] = {Channel: _channel_arn, Stage: _stage_arn}
 
 
 def _channel_id(owner: Owner | None) -> UUID | None:
-    return owner.id if isinstance(owner, Channel) else None
+    return owner.id if owner is not None and owner.kind is Channel else None
 
 
 def _warn_of_limits(events: Sequence[Event]) -> None:
@@ -174,7 +190,7 @@ def _warn_of_limits(events: Sequence[Event]) -> None:
             logger.warning("the AWS account is over its quota %s: event %s", event.limit, event.envelope.id)
 
 
-def _journal_row(event: Event, door: str, owners: dict[str | None, Owner]) -> dict[str, Any]:
+def _journal_row(event: Event, door: str, owners: Mapping[str, Owner]) -> dict[str, Any]:
     envelope, arn = event.envelope, _channel_arn(event) or _stage_arn(event)
     owner = None if arn is None else owners.get(arn)
     outcome = Outcome.IGNORED if arn is None else Outcome.UNMATCHED if owner is None else Outcome.APPLIED
@@ -214,4 +230,4 @@ def _journal() -> ReturningInsert[str]:
     return written.on_conflict_do_nothing(index_elements=[ReceivedEvent.event_id]).returning(ReceivedEvent.event_id)
 
 
-_JOURNAL: Final = _journal()
+_JOURNAL: Final = Statement(_journal())

@@ -84,7 +84,7 @@ async def streams(session: AsyncSession, channel: Channel, count: int, *, live: 
         if not (live and index == count - 1):
             sightings["stream_ended_at"] = start + timedelta(minutes=1)
         evidence.append(Evidence(f"st-{channel.id.hex[-12:]}{index:06d}", start, sightings))
-    await stream.record(session, {channel: evidence})
+    await stream.record(session, {channel.id: evidence})
     await stream.refresh_live(session, [channel.id])
 
 
@@ -94,7 +94,7 @@ async def gathering(session: AsyncSession, host: Channel, guests: Sequence[Chann
     for index, guest in enumerate([host, *guests]):
         seen = EPOCH + timedelta(minutes=index)
         sighting = Sighting("st-session", f"p-{index}", published_at=seen, user_id=guest.user_id)
-        await stage.record(session, {row: [sighting]})
+        await stage.record(session, {row.id: [sighting]})
     for guest in guests:
         of = {"stage_id": row.id, "user_id": guest.user_id}
         expires = datetime.now(UTC) + timedelta(hours=1)

@@ -93,7 +93,7 @@ async def broadcast(
         channel = (await session.execute(select(Channel).where(Channel.id == key).with_for_update())).scalar_one()
         sightings = {"started_at": started_at} | ({"stream_ended_at": ended_at} if ended_at else {})
         ivs_stream_id = name or f"st-{uuid4().hex[:23]}"
-        await stream.record(session, {channel: [Evidence(ivs_stream_id, started_at, sightings)]})
+        await stream.record(session, {channel.id: [Evidence(ivs_stream_id, started_at, sightings)]})
         await stream.refresh_live(session, [key])
         transaction.channel_changed(key)
         found = select(Stream).where(Stream.channel_id == key, Stream.ivs_stream_id == ivs_stream_id)

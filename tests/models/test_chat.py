@@ -39,7 +39,7 @@ class World:
             sightings["stream_ended_at"] = EPOCH + timedelta(seconds=end)
         async with self._sessions() as session, session.begin():
             channel = await session.get_one(Channel, self.channel_id, with_for_update=True)
-            await stream.record(session, {channel: [Evidence(name, EPOCH, sightings)]})
+            await stream.record(session, {channel.id: [Evidence(name, EPOCH, sightings)]})
 
     async def keep(self, *said: Said) -> int:
         async with self._sessions() as session, session.begin():

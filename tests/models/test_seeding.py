@@ -162,7 +162,7 @@ async def same_streams(session: AsyncSession, person: Person, channel: Channel) 
         for row in rows
     ]
     before = {row.id: (row.title, row.category_id, row.updated_at) for row in rows}
-    assert await stream.record(session, {channel: evidence}) == set()
+    assert await stream.record(session, {channel.id: evidence}) == set()
     # Titles are derived even where nothing else is news.
     await stream.name(session, before)
     again = select(Stream).where(Stream.channel_id == channel.id).execution_options(populate_existing=True)

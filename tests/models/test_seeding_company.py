@@ -128,7 +128,7 @@ async def test_stages_are_as_the_ordinary_code_derives_them(sessions: Sessions, 
         before = {key: (one.live_since, one.updated_at) for key, one in stages.items()}
         for one in there:
             seen = Sighting(one.ivs_session_id, one.participant_id, published_at=one.published_at, user_id=one.user_id)
-            assert await stage.record(session, {stages[one.stage_id]: [seen]}) == set()
+            assert await stage.record(session, {one.stage_id: [seen]}) == set()
         await stage.refresh_live(session, list(stages))
         again = select(Stage).execution_options(populate_existing=True)
         assert {one.id: (one.live_since, one.updated_at) for one in (await session.execute(again)).scalars()} == before

@@ -1,0 +1,80 @@
+"""Statements of the busiest paths: compiled once, run by the driver beneath a session, in the session's transaction.
+
+Of what a statement costs the process, two thirds are SQLAlchemy's keys, caches, results and greenlets; where the text
+never changes, none of them is needed. Values go to asyncpg as they are: UUIDs, times, texts, and lists of them.
+"""
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, cast
+from weakref import WeakKeyDictionary
+
+import asyncpg
+from sqlalchemy import BindParameter, ClauseElement, Dialect
+from sqlalchemy.dialects.postgresql.asyncpg import PGDialect_asyncpg
+from sqlalchemy.exc import DBAPIError, InterfaceError
+from sqlalchemy.ext.asyncio import AsyncSession
+from sqlalchemy.orm import SessionTransaction
+from sqlalchemy.sql.compiler import SQLCompiler
+
+_DIALECT: Dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+_drivers: WeakKeyDictionary[SessionTransaction, Any] = WeakKeyDictionary()
+
+
+class Statement:
+    """One statement; `all` gives values to those of its parameters that have none yet."""
+
+    def __init__(self, statement: ClauseElement) -> None:
+        compiled = cast("SQLCompiler", statement.compile(dialect=_DIALECT))
+        self._text = str(compiled)
+        self._names: Sequence[str] = compiled.positiontup or ()
+        self._constants = {
+            name: _as_driver_takes_it(parameter) for name, parameter in compiled.binds.items() if not parameter.required
+        }
+
+    async def all(self, session: AsyncSession, values: Mapping[str, Any]) -> list[asyncpg.Record]:
+        """Return all rows.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: As if the session had run it.
+        """
+        driver = await driver_of(session)
+        given = {**self._constants, **values}
+        with errors_of(self._text):
+            return list(await driver.fetch(self._text, *(given[name] for name in self._names)))
+
+
+def _as_driver_takes_it(parameter: BindParameter[Any]) -> Any:
+    process = parameter.type.dialect_impl(_DIALECT).bind_processor(_DIALECT)
+    return parameter.effective_value if process is None else process(parameter.effective_value)
+
+
+async def driver_of(session: AsyncSession) -> Any:
+    """Return asyncpg's connection beneath the session; a transaction runs on it."""
+    transaction = session.sync_session.get_transaction()
+    driver = None if transaction is None else _drivers.get(transaction)
+    if driver is None:
+        connection = await session.connection()
+        driver = cast("Any", (await connection.get_raw_connection()).driver_connection)
+        if not driver.is_in_transaction():
+            # SQLAlchemy begins with its first statement, and would not know of ours. What runs here is written so that
+            # its plan need not depend on the values; PostgreSQL would look for a better one each time.
+            await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+        begun = session.sync_session.get_transaction()
+        assert begun is not None  # noqa: S101 - narrows the type: the connection has begun one
+        _drivers[begun] = driver
+    return driver
+
+
+@contextmanager
+def errors_of(what: str, *, but: type[Exception] | tuple[()] = ()) -> Iterator[None]:
+    """Raise the driver's errors, but those of `but`, as SQLAlchemy's, without the rows that PostgreSQL quotes."""
+    try:
+        yield
+    except but:
+        raise
+    except asyncpg.PostgresError as error:
+        error.detail = None
+        raise DBAPIError(what, None, error, hide_parameters=True) from error
+    except (asyncpg.InterfaceError, OSError) as error:
+        raise InterfaceError(what, None, error, hide_parameters=True) from error
