@@ -96,6 +96,11 @@ def refuses_a_value(error: DBAPIError) -> bool:
     return str(getattr(error.orig, "sqlstate", None)).startswith(_REFUSALS)
 
 
+def waited_in_vain(error: DBAPIError) -> bool:
+    """Return whether the statement was stopped while it worked, or waited for somebody else's lock."""
+    return getattr(error.orig, "sqlstate", None) in ("57014", "55P03", "40P01")
+
+
 def create_sessions(engine: AsyncEngine) -> Sessions:
     """Return the factory; rows stay readable after their session is closed."""
     return async_sessionmaker(engine, expire_on_commit=False)

@@ -18,6 +18,17 @@ from sqlalchemy.orm import SessionTransaction
 from sqlalchemy.sql.compiler import SQLCompiler
 
 _DIALECT: Dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
+# Rows are found by their keys, whatever the values: PostgreSQL need not look for a better plan each time, and must not
+# keep one that it made while a table was empty.
+_PLANNED = "SELECT " + ", ".join(
+    f"set_config('{name}', '{value}', true)"
+    for name, value in {
+        "plan_cache_mode": "force_generic_plan",
+        "enable_seqscan": "off",
+        "enable_hashjoin": "off",
+        "enable_mergejoin": "off",
+    }.items()
+)
 _drivers: WeakKeyDictionary[SessionTransaction, Any] = WeakKeyDictionary()
 
 
@@ -57,9 +68,8 @@ async def driver_of(session: AsyncSession) -> Any:
         connection = await session.connection()
         driver = cast("Any", (await connection.get_raw_connection()).driver_connection)
         if not driver.is_in_transaction():
-            # SQLAlchemy begins with its first statement, and would not know of ours. What runs here is written so that
-            # its plan need not depend on the values; PostgreSQL would look for a better one each time.
-            await connection.exec_driver_sql("SET LOCAL plan_cache_mode = force_generic_plan")
+            # By SQLAlchemy, which begins with its first statement and would not know of ours.
+            await connection.exec_driver_sql(_PLANNED)
         begun = session.sync_session.get_transaction()
         assert begun is not None  # noqa: S101 - narrows the type: the connection has begun one
         _drivers[begun] = driver

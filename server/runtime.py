@@ -94,7 +94,7 @@ async def open_runtime(settings: Settings, resolved: Resolved) -> AsyncIterator[
             open_aws(resolved.aws, Pacer(sessions, calls_per_second=settings.aws_calls_per_second))
         )
         publisher = Publisher(sessions, bus)
-        ingest = Ingest(publisher)
+        ingest = Ingest(publisher, batch_rows=settings.events_batch_rows)
         vault = Vault(resolved.secret_keys)
         config = provisioning(settings, resolved.recording_configuration_arn)
         provisioner = Provisioner(publisher, aws, vault, ingest, config)

@@ -155,7 +155,10 @@ class Settings:
     aws_calls_per_second: float = _setting(
         5.0, parsers.seconds(0.1, 100), "Calls per second and operation of the control plane, over all processes."
     )
-    events_consumers: int = _setting(1, parsers.whole(1, 32), "Concurrent consumers of the queue per worker.")
+    events_consumers: int = _setting(4, parsers.whole(1, 32), "Concurrent consumers of the queue per worker.")
+    events_batch_rows: int = _setting(
+        100, parsers.whole(10, 1000), "Events, of many batches and doors, that one commit holds at most."
+    )
     events_wait_seconds: int = _setting(
         20, parsers.whole(0, 20), "Seconds that one poll of the queue waits for events."
     )

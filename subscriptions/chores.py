@@ -13,8 +13,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from prometheus_client import Counter
-from sqlalchemy import ColumnElement, delete, func, select, update
-from sqlalchemy.dialects.postgresql import insert
+from sqlalchemy import ColumnElement, Uuid, any_, bindparam, delete, func, or_, select, update
+from sqlalchemy.dialects.postgresql import ARRAY, insert
 from sqlalchemy.exc import SQLAlchemyError
 
 from ivs import channels
@@ -23,6 +23,7 @@ from ivs.errors import AwsError
 from ivs.resources import Owner
 from models import Channel, Chore, ChoreKind, ProvisioningState, User, uuid7
 from models.engine import in_short
+from models.statement import Statement
 from models.vault import Vault
 from subscriptions.publish import Publisher, Transaction
 from subscriptions.tasks import Tasks
@@ -213,6 +214,14 @@ class Chores:
 
 async def wake(transaction: Transaction, channel_ids: Iterable[UUID]) -> None:
     """Let what waits for these channels to be offline be tried now; the caller holds locks on their rows."""
-    kinds = (ChoreKind.PARTNER, ChoreKind.ACCESS)
-    waiting = (Chore.channel_id.in_(list(channel_ids)), Chore.kind.in_(kinds))
-    await transaction.session.execute(update(Chore).where(*waiting).values(due_at=func.now(), attempts=0))
+    await _WAKE.all(transaction.session, {"channels": list(channel_ids)})
+
+
+_WAKE: Final = Statement(
+    update(Chore)
+    .where(
+        Chore.channel_id == any_(bindparam("channels", type_=ARRAY(Uuid()))),
+        or_(Chore.kind == ChoreKind.PARTNER, Chore.kind == ChoreKind.ACCESS),
+    )
+    .values(due_at=func.now(), attempts=0)
+)

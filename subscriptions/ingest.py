@@ -6,6 +6,7 @@ because the rows keep evidence that only moves one way (`models.stream`, `models
 
 import logging
 import typing
+from collections import Counter as Counted
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -13,23 +14,28 @@ from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import msgspec
-from prometheus_client import Counter
+from prometheus_client import Counter, Gauge
 from sqlalchemy import Select, Table, Text, any_, bindparam, cast, func, select, text, update
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB, insert
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncSession
 from sqlalchemy.sql.dml import ReturningInsert
 from sqlalchemy.types import TypeEngine
 
 from ivs.events import Event, LimitEvent, StageEvent, parse
 from models import Channel, Outcome, ReceivedEvent, Stage, recording, stage, stream, uuid7
+from models.engine import refuses_a_value, waited_in_vain
 from models.statement import Statement
 from subscriptions import evidence, live
 from subscriptions.evidence import CHANNEL_EVENTS, ChannelEvent
+from subscriptions.group_commit import GroupCommit
 from subscriptions.publish import Publisher, Transaction
 
 logger = logging.getLogger(__name__)
 
 EVENTS = Counter("streamcat_events_total", "Events from AWS by door and what became of them", ["door", "outcome"])
+WAITING = Gauge("streamcat_events_waiting", "Events that wait for their commit")
+COMMITS = Counter("streamcat_event_commits_total", "Commits of events of one or many batches")
 ACCOUNT_LIMITS = Counter("streamcat_account_limits_total", "Quotas of the AWS account that were exceeded", ["limit"])
 
 # Of these Amazon tells when the whole account exceeds them.
@@ -49,25 +55,49 @@ class Owner:
     id: UUID
 
 
-class Ingest:
-    """Applies events. Safe to run in any number of processes at once."""
+def _blames(error: BaseException) -> bool:
+    return isinstance(error, DBAPIError) and (refuses_a_value(error) or waited_in_vain(error))
 
-    def __init__(self, publisher: Publisher) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What a door took in at once."""
+
+    events: Sequence[Event]
+    door: str
+
+
+class Ingest:
+    """Applies events, at most `batch_rows` of several batches by one commit. Safe to run in any number of processes."""
+
+    def __init__(self, publisher: Publisher, *, batch_rows: int) -> None:
         self._publisher = publisher
+        self._commits = GroupCommit(
+            self._write,
+            size=lambda batch: len(batch.events),
+            most=batch_rows,
+            blames=_blames,
+            gauge=WAITING,
+        )
 
     async def apply(self, events: Sequence[Event], *, door: str) -> None:
-        """Apply a batch in one transaction; when this returns, all of it is committed.
+        """Apply a batch in one transaction, with others that wait; when this returns, all of it is committed.
 
         Raises:
             sqlalchemy.exc.DBAPIError: Nothing was applied; the door must deliver the batch again.
         """
-        if not events:
-            return
+        if events:
+            await self._commits.submit(Batch(events, door))
+
+    async def _write(self, batches: Sequence[Batch]) -> Sequence[None]:
         async with self._publisher.transaction() as transaction:
-            outcomes = await _apply(transaction, events, door)
-        _warn_of_limits(events)
-        for outcome in outcomes:
-            EVENTS.labels(door, outcome).inc()
+            outcomes = await _apply(transaction, batches)
+        COMMITS.inc()
+        for batch in batches:
+            _warn_of_limits(batch.events)
+        for (door, outcome), number in outcomes.items():
+            EVENTS.labels(door, outcome).inc(number)
+        return [None] * len(batches)
 
     async def adopt(self, transaction: Transaction, row: Channel | Stage) -> None:
         """Apply what arrived for a channel or stage before its ARN was known here."""
@@ -84,8 +114,12 @@ class Ingest:
         await _record(transaction, {owner: [parse(msgspec.json.encode(body)) for body in rows]})
 
 
-async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -> list[str]:
+async def _apply(transaction: Transaction, batches: Sequence[Batch]) -> Counted[tuple[str, str]]:
+    """Return how many events of which door became what."""
     session = transaction.session
+    events = [event for batch in batches for event in batch.events]
+    # Of an event that came by two doors at once one is the first.
+    unique = {event.envelope.id: (event, batch.door) for batch in batches for event in batch.events}
     arns = {kind: sorted({arn for event in events if (arn := of(event)) is not None}) for kind, of in _ARNS.items()}
     # Locked in one order, so that two batches cannot wait for each other, and before the journal is written, so that
     # whoever merges a channel's streams sees all that was merged before.
@@ -94,16 +128,18 @@ async def _apply(transaction: Transaction, events: Sequence[Event], door: str) -
     if any(unknown.values()):
         await _take_turn(session, sorted(arn for wanted in unknown.values() for arn in wanted))
         owners |= await _lock_owners(session, unknown)
-    unique = {event.envelope.id: event for event in events}
-    rows = [_journal_row(event, door, owners) for _, event in sorted(unique.items())]
+    rows = [_journal_row(event, door, owners) for _, (event, door) in sorted(unique.items())]
     fresh = {row["event_id"] for row in await _JOURNAL.all(session, _columns(rows))}
     news: defaultdict[Owner, list[Event]] = defaultdict(list)
+    outcomes = Counted((batch.door, "DOUBLED") for batch in batches for _ in batch.events)
     for row in rows:
-        if row["event_id"] in fresh and row["outcome"] is Outcome.APPLIED:
-            news[owners[row["resource"]]].append(unique[row["event_id"]])
+        if row["event_id"] in fresh:
+            outcomes[row["door"], "DOUBLED"] -= 1
+            outcomes[row["door"], row["outcome"].value] += 1
+            if row["outcome"] is Outcome.APPLIED:
+                news[owners[row["resource"]]].append(unique[row["event_id"]][0])
     await _record(transaction, news)
-    outcomes = [row["outcome"].value if row["event_id"] in fresh else "DOUBLED" for row in rows]
-    return outcomes + ["DOUBLED"] * (len(events) - len(rows))
+    return outcomes
 
 
 async def _lock_owners(session: AsyncSession, arns: Mapping[Kind, Sequence[str]]) -> dict[str, Owner]:

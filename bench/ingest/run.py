@@ -1,12 +1,15 @@
 """Events to rows: our ingest against raw asyncpg that inserts the same rows, and against a transaction per event.
 
-`ours` is what a consumer of the queue does with a batch of ten: parse, journal, evidence, live flags, notices, one
-commit. `raw` is the limit: it knows nothing of events, but inserts the very rows that `ours` has left behind, the
-journal's and those of streams and recordings in the batch in which they first appeared, with prepared statements and
-one commit per batch; it updates nothing and tells nobody. `single` is `ours` with each event by itself. One process
-and one connection each, in turns, every round on empty tables; every second round in the other order.
+`ours` is what a worker does with its consumers of the queue, as many as by default: batches of ten are parsed, those
+that wait together are journalled and merged, live flags and notices follow, and one commit. `alone` is the same with
+one consumer, so that each batch has a commit of its own, and `single` with each event by itself. `raw` is the limit:
+it knows nothing of events, but inserts the very rows that `ours` has left behind, the journal's and those of streams
+and recordings in the batch of ten in which they first appeared, with prepared statements and one commit per batch; it
+updates nothing and tells nobody. One process and one connection each, in turns, every round on empty tables; every
+second round in the other order.
 """
 
+import asyncio
 import json
 import statistics
 import tempfile
@@ -24,6 +27,7 @@ from ivs.events import parse
 from models import migrate
 from models.engine import create_engine, create_sessions
 from server.embedded.postgres import EmbeddedPostgres
+from server.settings import Settings
 from subscriptions.bus import Bus
 from subscriptions.ingest import Ingest
 from subscriptions.publish import Publisher
@@ -31,6 +35,7 @@ from subscriptions.publish import Publisher
 EVENTS = 4000
 BATCH = 10
 ROUNDS = 5
+CONSUMERS, BATCH_ROWS = Settings().events_consumers, Settings().events_batch_rows
 TABLES = ("recordings", "streams", "received_events")
 
 Contender = Callable[[], Awaitable[float]]
@@ -51,19 +56,25 @@ async def main() -> None:
 async def _compare(database_url: str, bodies: Sequence[str]) -> None:
     engine = create_engine(database_url, pool_size=2, statement_timeout_ms=60_000, name="bench")
     sessions = create_sessions(engine)
-    ingest = Ingest(Publisher(sessions, Bus(database_url, sessions, heartbeat=2.0)))
+    ingest = Ingest(Publisher(sessions, Bus(database_url, sessions, heartbeat=2.0)), batch_rows=BATCH_ROWS)
     connection = await asyncpg.connect(database_url)
 
-    async def apply(size: int) -> float:
+    async def apply(size: int, consumers: int = 1) -> float:
+        starts = iter(range(0, len(bodies), size))
+
+        async def consume() -> None:
+            for start in starts:
+                await ingest.apply([parse(body) for body in bodies[start : start + size]], door="sqs")
+
         began = time.perf_counter()
-        for start in range(0, len(bodies), size):
-            await ingest.apply([parse(body) for body in bodies[start : start + size]], door="sqs")
+        await asyncio.gather(*(consume() for _ in range(consumers)))
         return len(bodies) / (time.perf_counter() - began)
 
     await apply(BATCH)
     batches = await _left_behind(connection, bodies)
     contenders: dict[str, Contender] = {
-        "ours": lambda: apply(BATCH),
+        "ours": lambda: apply(BATCH, CONSUMERS),
+        "alone": lambda: apply(BATCH),
         "raw": lambda: _insert(connection, batches, len(bodies)),
         "single": lambda: apply(1),
     }
@@ -75,9 +86,9 @@ async def _compare(database_url: str, bodies: Sequence[str]) -> None:
     print(f"{len(bodies)} events of {CHANNELS} channels, {BATCH} a batch; medians of {ROUNDS} rounds")
     for name, rates in found.items():
         print(f"{name:8} {statistics.median(rates):8.0f} events/s   {min(rates):.0f} to {max(rates):.0f}")
-    for other in ("raw", "single"):
-        ratios = [ours / one for ours, one in zip(found["ours"], found[other], strict=True)]
-        print(f"ours / {other:7} {statistics.median(ratios):5.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
+    for name, other in (("ours", "raw"), ("alone", "raw"), ("ours", "single"), ("alone", "single")):
+        ratios = [ours / one for ours, one in zip(found[name], found[other], strict=True)]
+        print(f"{name:5} / {other:7} {statistics.median(ratios):5.2f}   {min(ratios):.2f} to {max(ratios):.2f}")
     await connection.close()
     await engine.dispose()
 

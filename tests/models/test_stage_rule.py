@@ -100,7 +100,7 @@ class World:
 
     def __init__(self, sessions: Sessions, publisher: Publisher) -> None:
         self.sessions = sessions
-        self.workers = (Ingest(publisher), Ingest(publisher))
+        self.workers = (Ingest(publisher, batch_rows=100), Ingest(publisher, batch_rows=100))
         self.stages: list[Stage] = []
         self.run = uuid4().hex
 

@@ -128,7 +128,7 @@ class World:
 
     def __init__(self, sessions: Sessions, publisher: Publisher) -> None:
         self.sessions = sessions
-        self.workers = (Ingest(publisher), Ingest(publisher))
+        self.workers = (Ingest(publisher, batch_rows=100), Ingest(publisher, batch_rows=100))
         self.channels: list[tuple[UUID, str]] = []
         self.run = uuid4().hex
 

@@ -1,6 +1,8 @@
 """Events as AWS writes them, and a queue that holds them."""
 
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -157,6 +159,22 @@ class Watched:
     async def _rows(self, statement: str, **values: Any) -> list[Any]:
         async with self.sessions() as session:
             return list((await session.execute(text(statement), values)).all())
+
+
+@asynccontextmanager
+async def refusing(sessions: Sessions, event_id: str) -> AsyncIterator[None]:
+    """Let PostgreSQL refuse a value of the event. Nothing we know of gets this far, so it is a rule of the test."""
+    rule = f"CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF NEW.event_id = '{event_id}' THEN\
+        RAISE EXCEPTION 'not this one' USING ERRCODE = '22P05'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql"
+    trigger = "CREATE TRIGGER refuse BEFORE INSERT ON received_events FOR EACH ROW EXECUTE FUNCTION refuse()"
+    async with sessions() as session, session.begin():
+        await session.execute(text(rule))
+        await session.execute(text(trigger))
+    try:
+        yield
+    finally:
+        async with sessions() as session, session.begin():
+            await session.execute(text("DROP FUNCTION refuse CASCADE"))
 
 
 async def watch(sessions: Sessions) -> Watched:

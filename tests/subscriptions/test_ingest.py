@@ -13,6 +13,7 @@ from ivs.client import Aws
 from ivs.events import parse
 from models import Channel, ReceivedEvent
 from server.runtime import Resolved, Runtime
+from subscriptions.ingest import Ingest
 from tests.client import PASSWORD, REGISTER, Client, unique
 from tests.conftest import Emulator, Running, StartServer
 from tests.subscriptions.hearing import ear
@@ -126,7 +127,7 @@ async def test_an_event_that_races_with_the_arn_is_not_lost(
 
 async def test_two_that_start_at_once_see_each_other(runtime: Runtime, channel: Watched) -> None:
     """The first stops, by a trigger of the test, between its look for the live stream and its commit."""
-    sessions = runtime.services.sessions
+    sessions, other = runtime.services.sessions, Ingest(runtime.services.publisher, batch_rows=100)
     trigger = f"CREATE FUNCTION pause() RETURNS trigger AS $$ BEGIN IF NEW.id = '{channel.id}' THEN\
         PERFORM pg_advisory_xact_lock(4711); END IF; RETURN NULL; END $$ LANGUAGE plpgsql"
     async with sessions() as session, session.begin():
@@ -145,7 +146,8 @@ async def test_two_that_start_at_once_see_each_other(runtime: Runtime, channel: 
             await session.execute(text("SELECT pg_advisory_xact_lock(4711)"))
             newer = asyncio.create_task(apply(runtime, channel.event("Stream Start", stream="st-newer", second=10)))
             await eventually(lambda: waiting(1), "the first is about to commit")
-            older = asyncio.create_task(apply(runtime, channel.event("Stream Start", stream="st-older", second=5)))
+            event = parse(channel.event("Stream Start", stream="st-older", second=5))
+            older = asyncio.create_task(other.apply([event], door="sqs"))
             await eventually(lambda: waiting(2), "the second is stopped by the first")
         await asyncio.gather(newer, older)
     finally:

@@ -15,7 +15,7 @@ from models.engine import Sessions
 from server.runtime import Resolved
 from tests.conftest import Emulator, Running, StartServer
 from tests.subscriptions.hearing import caught_up, ear
-from tests.subscriptions.queues import Queue, Watched, body, make_queue, watch
+from tests.subscriptions.queues import Queue, Watched, body, make_queue, refusing, watch
 from tests.waiting import eventually
 
 
@@ -133,22 +133,11 @@ async def test_without_a_dead_letter_queue_nonsense_keeps_no_event_waiting(
 
 
 async def test_a_value_that_postgresql_refuses_is_buried_alone(door: Door, queue: Queue, channel: Watched) -> None:
-    # Nothing we know of gets this far; PostgreSQL is made to refuse by a rule of the test.
     refused, good = channel.event("Stream Start"), channel.event("Session Created")
-    rule = f"CREATE FUNCTION refuse() RETURNS trigger AS $$ BEGIN IF NEW.event_id = '{channel.events[0]}' THEN\
-        RAISE EXCEPTION 'not this one' USING ERRCODE = '22P05'; END IF; RETURN NEW; END $$ LANGUAGE plpgsql"
-    async with channel.sessions() as session, session.begin():
-        await session.execute(text(rule))
-        await session.execute(
-            text("CREATE TRIGGER refuse BEFORE INSERT ON received_events FOR EACH ROW EXECUTE FUNCTION refuse()")
-        )
-    try:
+    async with refusing(channel.sessions, channel.events[0]):
         await queue.send(refused, good)
         async with door.open(queue):
             await eventually(queue.is_empty, "both are taken")
-    finally:
-        async with channel.sessions() as session, session.begin():
-            await session.execute(text("DROP FUNCTION refuse CASCADE"))
 
     assert await channel.outcomes() == [None, "APPLIED"]
     [(left, reason)] = await queue.buried()
