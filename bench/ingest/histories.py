@@ -8,7 +8,9 @@ from uuid import uuid4
 
 from sqlalchemy import text
 
+from models import Channel
 from models.engine import create_engine
+from schema.base import global_id
 
 CHANNELS = 500
 DAWN = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -33,17 +35,18 @@ INSERT INTO channels
   (id, user_id, name, title, type, playback_url, ingest_endpoint, arn, provisioning, provision_attempts)
 SELECT gen_random_uuid(), id, username, 'A title', 'BASIC', 'https://play.invalid', 'ingest.invalid',
        'arn:aws:ivs:us-east-1:123456789012:channel/' || username, 'READY', 1
-  FROM made RETURNING arn
+  FROM made RETURNING arn, id
 """
 
 
-async def channels(database_url: str) -> list[str]:
-    """Make the channels; return their ARNs."""
+async def channels(database_url: str) -> list[tuple[str, str]]:
+    """Make the channels; return their ARNs and the ids by which clients know them."""
     engine = create_engine(database_url, pool_size=1, statement_timeout_ms=60_000, name="seed", pooled=False)
     async with engine.begin() as connection:
-        arns = [row[0] for row in await connection.execute(text(_PEOPLE), {"count": CHANNELS})]
+        rows = await connection.execute(text(_PEOPLE), {"count": CHANNELS})
+        made = [(row.arn, global_id(Channel(id=row.id))) for row in rows]
     await engine.dispose()
-    return arns
+    return made
 
 
 def histories(arns: Sequence[str], count: int) -> list[str]:
@@ -57,11 +60,11 @@ def histories(arns: Sequence[str], count: int) -> list[str]:
         for second, detail_type, name in STREAM:
             at = began + timedelta(seconds=second)
             comes_at = at + timedelta(seconds=chance.expovariate(1 / 20))
-            moments.append((comes_at, _event(arn, stream, detail_type, name, at)))
+            moments.append((comes_at, event(arn, stream, detail_type, name, at)))
     return [body for _, body in sorted(moments)]
 
 
-def _event(arn: str, stream: str, detail_type: str, name: str, at: datetime) -> str:
+def event(arn: str, stream: str, detail_type: str, name: str, at: datetime) -> str:
     detail: dict[str, str | int] = {"channel_name": "bench", "stream_id": stream, "event_name": name}
     if detail_type == "IVS Recording State Change":
         del detail["event_name"]

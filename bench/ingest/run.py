@@ -22,6 +22,7 @@ from typing import Any
 
 import asyncpg
 
+from bench.ingest import latency
 from bench.ingest.histories import CHANNELS, channels, histories
 from ivs.events import parse
 from models import migrate
@@ -49,8 +50,9 @@ async def main() -> None:
         stack.callback(postgres.stop)
         database_url = postgres.start()
         await migrate.upgrade(database_url)
-        bodies = histories(await channels(database_url), EVENTS)
+        bodies = histories([arn for arn, _ in await channels(database_url)], EVENTS)
         await _compare(database_url, bodies)
+    await latency.main()
 
 
 async def _compare(database_url: str, bodies: Sequence[str]) -> None:

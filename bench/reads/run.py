@@ -14,12 +14,8 @@ has parsed and validated, as ours does.
 
 import json
 import os
-import socket
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import urllib.request
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -28,10 +24,10 @@ from pathlib import Path
 from bench.reads.answers import compare
 from bench.reads.load import Figures, Target, ask, measure, median
 from bench.reads.world import PASSWORD, SECRET_KEY, Asked, populate
+from bench.served import ROOT, SERVE, free_port, served
 from models import migrate
 from server.embedded.postgres import EmbeddedPostgres
 
-ROOT = Path(__file__).parent.parent.parent
 DOCUMENTS = {file.stem: file.read_text() for file in sorted((ROOT / "tests" / "documents").glob("*.graphql"))}
 SIGNED_IN = {"category", "dashboard", "settings", "stage"}
 KINDS = ("ours", "plain", "statement")
@@ -113,11 +109,8 @@ async def _sign_in(server: tuple[int, int], username: str) -> str:
 @contextmanager
 def _server(kind: str, database_url: str) -> Iterator[tuple[int, int]]:
     """Run a server; give its process and port."""
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port = probe.getsockname()[1]
-    others = [sys.executable, "-m", "bench.reads.servers", kind, str(port)]
+    port = free_port()
     environ = {
-        **os.environ,
         "PORT": str(port),
         "DATABASE_URL": database_url,
         "SECRET_KEY": SECRET_KEY,
@@ -128,21 +121,9 @@ def _server(kind: str, database_url: str) -> Iterator[tuple[int, int]]:
         "WORKERS": "external",
         "LOG_LEVEL": "error",
     }
-    command = [sys.executable, str(ROOT / "app.py"), "serve"] if kind == "ours" else others
-    process = subprocess.Popen(command, cwd=ROOT, env=environ, stdout=subprocess.DEVNULL)
-    try:
-        deadline = time.monotonic() + 30
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", port), timeout=1).close()
-                break
-            except OSError:
-                assert time.monotonic() < deadline, f"{kind} did not start"
-                time.sleep(0.05)
-        yield process.pid, port
-    finally:
-        process.terminate()
-        process.wait(20)
+    arguments = SERVE if kind == "ours" else ("-m", "bench.reads.servers", kind, str(port))
+    with served(port, environ, arguments) as process:
+        yield process, port
 
 
 def _print(page: str, connections: int, rounds: Rounds) -> None:
