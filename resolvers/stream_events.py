@@ -25,6 +25,7 @@ class StreamEventType(enum.StrEnum):
     STREAM_TAKEOVER_FAILURE = "Stream Takeover Failure"
     STARVATION_START = "Starvation Start"
     STARVATION_END = "Starvation End"
+    AD_BREAK_INSERTED = "Ad Break Inserted"
     LIMIT_BREACH = "IVS Limit Breach"
     RECORDING_START = "Recording Start"
     RECORDING_END = "Recording End"
@@ -42,6 +43,7 @@ _PLAIN: Final[Mapping[StreamEventType, str]] = {
     StreamEventType.STREAM_TAKEOVER_FAILURE: "Another encoder was refused to take over; the stream goes on.",
     StreamEventType.STARVATION_START: "No data arrives from the encoder; viewers see a frozen picture.",
     StreamEventType.STARVATION_END: "Data arrives from the encoder again.",
+    StreamEventType.AD_BREAK_INSERTED: "A break for advertisements was inserted.",
     StreamEventType.LIMIT_BREACH: "The encoder exceeds a limit and will probably be disconnected.",
     StreamEventType.RECORDING_START: "The stream is being recorded.",
     StreamEventType.RECORDING_END: "The recording is complete.",
@@ -95,6 +97,8 @@ def message(event: ReceivedEvent) -> str:
         figures = "" if value is None else f": at most {value:,.0f} {unit}".rstrip()
         more = "" if value is None or exceeded_by is None else f", {exceeded_by:,.0f} more were sent"
         return f"{name(event)} exceeds Amazon's limit{figures}{more}. The encoder will probably be disconnected."
+    if what is StreamEventType.AD_BREAK_INSERTED and (seconds := _number(event, "duration_seconds")) is not None:
+        return f"A break of {seconds:,.0f} seconds for advertisements was inserted."
     if what is StreamEventType.STREAM_FAILURE and isinstance(detail.get("reason"), str):
         return f"{_PLAIN[what]} It says: {detail['reason']}"
     return _CODES.get(code(event) or "", _PLAIN[what])

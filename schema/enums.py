@@ -109,6 +109,7 @@ _described(
         "STREAM_TAKEOVER_FAILURE": "Another encoder was refused; the stream goes on as before: see `code`.",
         "STARVATION_START": "No data arrives from the encoder.",
         "STARVATION_END": "Data arrives again.",
+        "AD_BREAK_INSERTED": "A break for advertisements was put into the stream.",
         "LIMIT_BREACH": "The encoder sends more than Amazon takes.",
         "RECORDING_START": "The recording began.",
         "RECORDING_END": "The recording is complete.",

@@ -6,6 +6,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from ivs.events import (
+    AdBreakEvent,
     Event,
     LimitEvent,
     RecordingEvent,
@@ -19,8 +20,8 @@ from models.recording import RecordingEvidence
 from models.stage import Sighting
 from models.stream import Evidence
 
-ChannelEvent = StreamEvent | RecordingEvent | LimitEvent
-CHANNEL_EVENTS: Final = (StreamEvent, RecordingEvent, LimitEvent)
+ChannelEvent = StreamEvent | AdBreakEvent | RecordingEvent | LimitEvent
+CHANNEL_EVENTS: Final = (StreamEvent, AdBreakEvent, RecordingEvent, LimitEvent)
 
 # Column of evidence that an event's time feeds. Takeovers change neither start nor end: the original stream goes on.
 _STREAM_SIGHTING: Final = {
