@@ -80,6 +80,16 @@ class Ingest:
             gauge=WAITING,
         )
 
+    async def ask_database(self) -> None:
+        """Return if the database answers.
+
+        Raises:
+            sqlalchemy.exc.SQLAlchemyError: It does not.
+            OSError: The same.
+        """
+        async with self._publisher.transaction() as transaction:
+            await transaction.session.execute(select(1))
+
     async def apply(self, events: Sequence[Event], *, door: str) -> None:
         """Apply a batch in one transaction, with others that wait; when this returns, all of it is committed.
 

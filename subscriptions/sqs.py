@@ -60,8 +60,13 @@ class QueueConsumer:
     async def run(self) -> None:
         """Poll and apply until stopped. Faults of AWS or the database pause it, with growing pauses; none ends it."""
         pause = 0.5
+        database_failed = False
         while not self._stopping.is_set():
             try:
+                if database_failed:
+                    # A message that is received too often for nothing ends in the dead-letter queue.
+                    await self._ingest.ask_database()
+                    database_failed = False
                 messages = await self._receive()
                 if messages:
                     await self._handle(messages)
@@ -71,6 +76,7 @@ class QueueConsumer:
                 logger.warning("event queue: %s; next try in %.1f s", error, pause)
             except (SQLAlchemyError, OSError) as error:
                 # Not deleted: the messages come back when their visibility time-out ends.
+                database_failed = True
                 POLL_FAILURES.labels(type(error).__name__).inc()
                 logger.warning("event queue: events not applied: %s; next try in %.1f s", in_short(error), pause)
             except Exception as error:

@@ -1,4 +1,4 @@
-"""A TCP connection that can break: stands between a server and its database."""
+"""A TCP connection that can break: stands between a server and its database, or what else it needs."""
 
 import asyncio
 import contextlib
@@ -19,6 +19,10 @@ class Relay:
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
+    def lead_to(self, url: str) -> None:
+        """Let later connections end there, as after a restart that took another port."""
+        self._target = _address(url)
+
     async def mend(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
         self._port = self._server.sockets[0].getsockname()[1]
@@ -33,7 +37,7 @@ class Relay:
         await self._server.wait_closed()
 
     def through(self, url: str) -> str:
-        """Return the database's URL by way of the relay."""
+        """Return the URL by way of the relay."""
         return make_url(url).set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -58,13 +62,17 @@ class Relay:
         self._writers.discard(sink)
 
 
-@asynccontextmanager
-async def relayed(url: str) -> AsyncIterator[Relay]:
-    """A relay to the database of `url`, cut at the end."""
+def _address(url: str) -> tuple[str, int]:
     target = make_url(url)
     assert target.host is not None
     assert target.port is not None
-    relay = await Relay(target.host, target.port).mend()
+    return target.host, target.port
+
+
+@asynccontextmanager
+async def relayed(url: str) -> AsyncIterator[Relay]:
+    """A relay to the host and port of `url`, cut at the end."""
+    relay = await Relay(*_address(url)).mend()
     try:
         yield relay
     finally:

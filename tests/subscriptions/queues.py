@@ -56,6 +56,12 @@ class Queue:
         answer = await self.aws.call("sqs", "get_queue_attributes", QueueUrl=self.url, AttributeNames=names)
         return sum(int(answer["Attributes"][name]) for name in names)
 
+    async def in_work(self) -> int:
+        """Messages that somebody has received, and neither deleted nor given up."""
+        name = "ApproximateNumberOfMessagesNotVisible"
+        answer = await self.aws.call("sqs", "get_queue_attributes", QueueUrl=self.url, AttributeNames=[name])
+        return int(answer["Attributes"][name])
+
     async def is_empty(self) -> bool:
         # The emulator counts the two sorts one after the other; a message that comes back just then is in neither.
         return await self.size() == 0 and await self.size() == 0
