@@ -1,7 +1,7 @@
 """The resources of many users at once, on the emulator alone: AWS has nothing like it."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 
@@ -36,7 +36,7 @@ class Guest:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """What one user shall have; `channel` holds further members of CreateChannel.
+    """What one user shall have; `channel` and `room` hold further members of CreateChannel and CreateRoom.
 
     `on_stage_since` is null for owners whose stages nobody is on.
     """
@@ -46,6 +46,7 @@ class Wanted:
     live: OnAir | None
     guests: Sequence[Guest] = ()
     on_stage_since: datetime | None = None
+    room: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,8 @@ async def create(emulator_url: str, wanted: Sequence[Wanted], *, region: str) ->
 
 
 def _asked(one: Wanted) -> dict[str, Any]:
-    asked: dict[str, Any] = {"name": one.owner.resource_name, "tags": one.owner.tags, "channel": one.channel}
+    asked: dict[str, Any] = {"name": one.owner.resource_name, "tags": one.owner.tags}
+    asked |= {"channel": one.channel, "room": one.room}
     asked["tokens"] = [
         {
             **_publisher(guest.user_id, guest.username, guest.since),

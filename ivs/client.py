@@ -18,8 +18,8 @@ from prometheus_client import Counter
 
 from ivs.errors import translate
 
-Service = Literal["ivs", "ivschat", "ivs-realtime", "sqs", "events", "s3"]
-SERVICES: tuple[Service, ...] = ("ivs", "ivschat", "ivs-realtime", "sqs", "events", "s3")
+Service = Literal["ivs", "ivschat", "ivs-realtime", "sqs", "events", "s3", "logs"]
+SERVICES: tuple[Service, ...] = ("ivs", "ivschat", "ivs-realtime", "sqs", "events", "s3", "logs")
 
 # At DEBUG it logs whole answers, and so stream keys and tokens.
 logging.getLogger("botocore").setLevel(logging.INFO)

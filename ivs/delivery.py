@@ -3,6 +3,7 @@
 import msgspec
 
 from ivs.client import Aws
+from ivs.errors import AwsError
 
 RULE = "streamcat-ivs"
 QUEUE = "streamcat-events"
@@ -72,3 +73,20 @@ async def ensure_recording_configuration(aws: Aws, bucket: str) -> str:
         destinationConfiguration={"s3": {"bucketName": bucket}},
     )
     return str(answer["recordingConfiguration"]["arn"])
+
+
+async def ensure_logging_configuration(aws: Aws, log_group: str) -> str:
+    """Return the ARN of a logging configuration for `log_group`, both made if there are none. For the emulator."""
+    try:
+        await aws.call("logs", "create_log_group", logGroupName=log_group)
+    except AwsError as error:
+        if error.code != "ResourceAlreadyExistsException":
+            raise
+    destination = {"cloudWatchLogs": {"logGroupName": log_group}}
+    async for item in aws.pages("ivschat", "list_logging_configurations", "loggingConfigurations"):
+        if item.get("destinationConfiguration") == destination:
+            return str(item["arn"])
+    answer = await aws.call(
+        "ivschat", "create_logging_configuration", once=True, name="streamcat", destinationConfiguration=destination
+    )
+    return str(answer["arn"])

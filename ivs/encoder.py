@@ -23,6 +23,9 @@ LONGEST_MINUTES = 48 * 60
 # One tick of starvation per so many ticks of video.
 STARVE_EVERY = 20
 RAMP = 0.3
+# Of different lengths, so that not everybody says the same each time.
+VIEWERS = ("Ada", "Grace", "Linus", "Margaret", "Dennis")
+SENTENCES = ("hello from the chat", "what a stream", "can you show that again?", "the sound is good now")
 
 CONFLICT, GONE = 409, 410
 
@@ -64,7 +67,10 @@ async def broadcast(
     Raises:
         EncoderError: no such user, already live, emulator not reachable, or the emulator refuses.
     """
-    channel = await _find_channel(emulator_url, username, region)
+    channel = await _find(emulator_url, username, region, "ivs", "channels")
+    if channel is None:
+        raise EncoderError(f"The emulated AWS has no channel of a user {username}.")
+    room = await _find(emulator_url, username, region, "ivschat", "rooms")
     async with open_door(emulator_url) as post:
         try:
             connected = await post("broadcasts", {"channelArn": channel})
@@ -77,7 +83,8 @@ async def broadcast(
         ticks = max(1, math.ceil(minutes * 60 / slowest))
         say(f"{username}'s encoder is connected ({stream}).")
         try:
-            await _play(post, stream, viewers=viewers, ticks=ticks, pace=minutes * 60 / ticks, say=say)
+            pace = minutes * 60 / ticks
+            await _play(post, stream, viewers=viewers, ticks=ticks, pace=pace, say=say, room=room)
         except _EndedElsewhereError:
             say(f"{username}'s stream was stopped from outside.")
             return stream
@@ -93,7 +100,9 @@ async def broadcast(
 Post = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
-async def _play(post: Post, stream: str, *, viewers: int, ticks: int, pace: float, say: Callable[[str], None]) -> None:
+async def _play(
+    post: Post, stream: str, *, viewers: int, ticks: int, pace: float, say: Callable[[str], None], room: str | None
+) -> None:
     async def tell(what: str, **body: Any) -> None:
         try:
             await post(f"broadcasts/{stream}/{what}", body)
@@ -109,6 +118,8 @@ async def _play(post: Post, stream: str, *, viewers: int, ticks: int, pace: floa
     starving = range(min(STARVE_EVERY, ticks) // 2, ticks, STARVE_EVERY)
     for tick in range(ticks):
         await tell("viewers", count=_audience(viewers, (tick + 1) / ticks))
+        if room is not None and viewers > 0:
+            await _chat(post, room, tick)
         if tick in starving:
             await tell("health", state="STARVING")
             say("The encoder sends nothing for a moment.")
@@ -116,6 +127,15 @@ async def _play(post: Post, stream: str, *, viewers: int, ticks: int, pace: floa
         if tick in starving:
             await tell("health", state="HEALTHY")
             say("The encoder sends again.")
+
+
+async def _chat(post: Post, room: str, tick: int) -> None:
+    name, sentence = VIEWERS[tick % len(VIEWERS)], SENTENCES[tick % len(SENTENCES)]
+    guest = {"userId": f"guest-{name.lower()}", "attributes": {"displayName": name, "isGuest": "true"}}
+    try:
+        await post("chat/messages", {"roomArn": room, "content": sentence, **guest})
+    except aiohttp.ClientResponseError as error:
+        raise EncoderError(f"The emulator refused what {name} said: {error.message}") from error
 
 
 def _audience(most: int, played: float) -> int:
@@ -133,27 +153,32 @@ async def _end(post: Post, stream: str) -> None:
             raise EncoderError(f"The emulator refused to end the stream: {error.message}") from error
 
 
-async def _find_channel(emulator_url: str, username: str, region: str) -> str:
+async def _find(emulator_url: str, username: str, region: str, service: str, things: str) -> str | None:
+    """The ARN of what a list of a service names as the user's, None if there is nothing."""
     wanted = username.casefold()
     try:
         # The emulator checks no signature, but a request must have one.
         async with get_session().create_client(
-            "ivs",
+            service,
             endpoint_url=emulator_url,
             region_name=region,
             aws_access_key_id="emulator",
             aws_secret_access_key="emulator",  # noqa: S106
             config=AioConfig(read_timeout=ANSWER_SECONDS, retries={"total_max_attempts": 1}),
-        ) as ivs:
-            async for page in ivs.get_paginator("list_channels").paginate():
-                for channel in page["channels"]:
-                    if channel.get("tags", {}).get(USERNAME_TAG, "").casefold() == wanted:
-                        return str(channel["arn"])
+        ) as client:
+            token: dict[str, str] = {}
+            while True:
+                page = await getattr(client, f"list_{things}")(**token)
+                for thing in page[things]:
+                    if thing.get("tags", {}).get(USERNAME_TAG, "").casefold() == wanted:
+                        return str(thing["arn"])
+                if not page.get("nextToken"):
+                    return None
+                token = {"nextToken": page["nextToken"]}
     except ClientError as error:
-        raise EncoderError(f"The emulator refused to list the channels: {error}.") from error
+        raise EncoderError(f"The emulator refused to list the {things}: {error}.") from error
     except BotoCoreError as error:
         raise EncoderError(f"The emulator at {emulator_url} cannot be reached.") from error
-    raise EncoderError(f"The emulated AWS has no channel of a user {username}.")
 
 
 @asynccontextmanager

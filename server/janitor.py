@@ -46,7 +46,7 @@ async def _tidy(settings: Settings, min_age: timedelta | None) -> int:
                 )
             fates = {orphan.resource.arn: reason for orphan in orphans if (reason := _spared(orphan, now, min_age))}
             chosen = [orphan for orphan in orphans if orphan.resource.arn not in fates]
-            remover = Remover(sessions, aws, provisioning(settings, None))
+            remover = Remover(sessions, aws, provisioning(settings, None, None))
             left = await janitor.remove(sessions, remover, chosen)
             await remover.stop(settings.shutdown_seconds)
             fates |= {

@@ -38,6 +38,7 @@ class Resolved:
     events_queue_url: str
     recording_configuration_arn: str | None
     recordings_cdn_url: str | None = None
+    chat_logging_configuration_arn: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +97,8 @@ async def open_runtime(settings: Settings, resolved: Resolved) -> AsyncIterator[
         publisher = Publisher(sessions, bus)
         ingest = Ingest(publisher, batch_rows=settings.events_batch_rows)
         vault = Vault(resolved.secret_keys)
-        config = provisioning(settings, resolved.recording_configuration_arn)
+        logging_arn = settings.chat_logging_configuration_arn or resolved.chat_logging_configuration_arn
+        config = provisioning(settings, resolved.recording_configuration_arn, logging_arn)
         provisioner = Provisioner(publisher, aws, vault, ingest, config)
         stack.push_async_callback(provisioner.stop, settings.shutdown_seconds)
         remover = Remover(sessions, aws, config)
@@ -147,7 +149,9 @@ def _sessions(
     return create_sessions(engine)
 
 
-def provisioning(settings: Settings, recording_configuration_arn: str | None) -> ProvisioningConfig:
+def provisioning(
+    settings: Settings, recording_configuration_arn: str | None, chat_logging_configuration_arn: str | None
+) -> ProvisioningConfig:
     """Return how resources are created and removed."""
     return ProvisioningConfig(
         deployment=settings.deployment,
@@ -155,7 +159,7 @@ def provisioning(settings: Settings, recording_configuration_arn: str | None) ->
         channel_type=settings.channel_type,
         chat_review_handler_arn=settings.chat_review_handler_arn,
         chat_review_fallback=settings.chat_review_fallback.upper(),
-        chat_logging_configuration_arn=settings.chat_logging_configuration_arn,
+        chat_logging_configuration_arn=chat_logging_configuration_arn,
         lease=settings.provision_lease_seconds,
         first_pause=settings.provision_first_pause_seconds,
         settle=settings.provision_settle_seconds,

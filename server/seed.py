@@ -93,15 +93,17 @@ def _wanted(runtime: Runtime, person: Person, now: datetime) -> Wanted:
         channel = {"type": partners.partner_type, "preset": partners.partner_preset}
     if config.recording_configuration_arn is not None:
         channel["recordingConfigurationArn"] = config.recording_configuration_arn
+    logs = config.chat_logging_configuration_arn
+    room = {"loggingConfigurationIdentifiers": [logs]} if logs else {}
     live = None
     if person.live is not None:
         live = OnAir(person.live.started_at, person.live.starving, viewers=person.followers // _FOLLOWERS_PER_VIEWER)
     owner = Owner(config.deployment, person.id, person.username)
     gathering = person.gathering
     if gathering is None:
-        return Wanted(owner, channel, live)
+        return Wanted(owner, channel, live, room=room)
     guests = _guests(gathering, now, minutes=runtime.settings.stage_token_minutes)
-    return Wanted(owner, channel, live, guests, gathering.seat.since if gathering.seat else None)
+    return Wanted(owner, channel, live, guests, gathering.seat.since if gathering.seat else None, room)
 
 
 def _guests(gathering: Gathering, now: datetime, *, minutes: int) -> list[Guest]:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from ivs.client import AwsConfig, open_aws
-from ivs.delivery import ensure_delivery, ensure_recording_configuration
+from ivs.delivery import ensure_delivery, ensure_logging_configuration, ensure_recording_configuration
 from ivs.errors import AwsError
 from server.database import keys_fit, prepared
 from server.embedded.child import Child
@@ -25,6 +25,7 @@ logger = logging.getLogger(__name__)
 ROOT = Path(__file__).parent.parent
 DEFAULT_REGION = "us-east-1"
 EMULATOR_BUCKET = "streamcat-recordings"
+EMULATOR_LOG_GROUP = "streamcat-chat"
 _LOOK_SECONDS = 0.2
 
 
@@ -119,11 +120,13 @@ class Stack:
         """
         cdn_url = self.settings.recordings_cdn_url
         queue, recording = self.settings.events_queue_url, self.settings.recording_configuration_arn
+        logging_arn = self.settings.chat_logging_configuration_arn
         if queue is None:
             try:
                 async with open_aws(self.aws) as aws:
                     queue = await ensure_delivery(aws)
                     recording = recording or await ensure_recording_configuration(aws, EMULATOR_BUCKET)
+                    logging_arn = logging_arn or await ensure_logging_configuration(aws, EMULATOR_LOG_GROUP)
                 cdn_url = cdn_url or f"{self.endpoint_url}/{EMULATOR_BUCKET}"
             except AwsError as error:
                 raise StartupError(f"The emulated AWS cannot be set up: {error}.", UNAVAILABLE) from error
@@ -135,6 +138,7 @@ class Stack:
             events_queue_url=queue,
             recording_configuration_arn=recording,
             recordings_cdn_url=cdn_url,
+            chat_logging_configuration_arn=logging_arn,
         )
 
 

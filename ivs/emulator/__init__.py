@@ -18,7 +18,7 @@ The control door, JSON over HTTP below `/_emulator/`. A refusal is `{"error": se
 | POST limits | enforce* | AWS's requests per second on or off (off at start) |
 | POST settings | silenceSeconds (30), creatingSeconds (0), quotas {kind: n}, recordingOutcome | answers all of them |
 | POST tokens/check | token*, use | claims of a valid chat or stage token, else 403; `use` spends a chat token |
-| POST owners | region*, owners* [{name*, tags, channel, live}] | see `control_bulk` |
+| POST owners | region*, owners* [{name*, tags, channel, room, live}] | see `control_bulk` |
 | POST broadcasts | channelArn* | an encoder connects: Session Created; answers streamId |
 | GET broadcasts/ID | | streamId, channelArn, startTime, endTime, health, viewerCount |
 | POST broadcasts/ID/start | | Stream Start, and Recording Start if the channel records |
@@ -26,6 +26,7 @@ The control door, JSON over HTTP below `/_emulator/`. A refusal is `{"error": se
 | POST broadcasts/ID/viewers | count* | what viewerCount says from now on |
 | POST broadcasts/ID/ingest | | keep-alive, as is every other call of the broadcast |
 | POST broadcasts/ID/end | | Stream End, Session Ended, Recording End (after the reconnect window) |
+| POST chat/messages | content*, requestId, and token or roomArn, userId, attributes | says it; answers messageId |
 | POST stages/participants | stageArn*, userId, participantId, attributes, token, publish (true) | joins, publishes |
 | POST stages/participants/ID/publish | stageArn* | Participant Published |
 | POST stages/participants/ID/unpublish | stageArn* | Participant Unpublished |
@@ -38,9 +39,9 @@ Recordings of `recordingOutcome` `ended` (at start), `empty`, `start-failure` or
 objects on S3 that AWS would, with a playlist of nothing; anybody may fetch the objects.
 
 Faults strike moto's services too; there the operation is the last part of `X-Amz-Target` (`ReceiveMessage`), and of S3
-ListObjectsV2, GetObject, PutObject or DeleteObjects.
+ListObjectsV2, GetObject, PutObject or DeleteObjects. `empty-page` is for FilterLogEvents alone.
 
-Where it differs from AWS: nothing is transcoded or shown; there is no chat socket and no chat log; events
-leave at once and in order; storage configurations, compositions, replication, restriction policies, viewer session
-revocation and ad breaks are missing; tokens are not AWS's format; signatures are not checked.
+Where it differs from AWS: nothing is transcoded or shown; there is no chat socket; chat is logged at once, to
+CloudWatch Logs alone; events leave at once and in order; storage configurations, compositions, replication, restriction
+policies, viewer session revocation and ad breaks are missing; tokens are not AWS's format; signatures are not checked.
 """

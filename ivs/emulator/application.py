@@ -12,7 +12,7 @@ from moto.moto_server.werkzeug_app import DomainDispatcherApplication, create_ba
 from werkzeug.test import Client
 from werkzeug.wrappers import Request, Response
 
-from ivs.emulator import control, models
+from ivs.emulator import chat_logs, control, models
 from ivs.emulator.answers import failure, foreign_failure, s3_failure, success
 from ivs.emulator.calls import Recorded
 from ivs.emulator.errors import AwsError, OutputError, throttled
@@ -52,7 +52,7 @@ class Application:
         if signing_name in models.SIGNED_AS:
             answer = self._ivs(environ, body, region, signing_name)
         else:
-            answer = self._foreign(environ, signing_name)
+            answer = self._foreign(environ, body, region, signing_name)
         return answer(environ, start_response)
 
     def _ivs(self, environ: "WSGIEnvironment", body: bytes, region: str, signing_name: str) -> Response:
@@ -91,12 +91,15 @@ class Application:
             return failure(call.service, AwsError("InternalServerException", f"Bug of the emulator: {bug}"))
         return success(found.model.http["responseCode"], body, empty=shape is None)
 
-    def _foreign(self, environ: "WSGIEnvironment", service: str) -> Response:
+    def _foreign(self, environ: "WSGIEnvironment", body: bytes, region: str, service: str) -> Response:
         if service == "s3":
             call, fail = _s3_call(environ), s3_failure
         else:
             operation = environ.get("HTTP_X_AMZ_TARGET", "").rpartition(".")[2] or environ["REQUEST_METHOD"]
-            call, fail = Call(service, operation, "", {}), foreign_failure
+            params = _members(body) if operation == chat_logs.READ else {}
+            call, fail = Call(service, operation, region, params), foreign_failure
+            if params:
+                _replace(environ, json.dumps(chat_logs.asked(self.world, region, params)).encode())
         return self._with_fault(
             environ,
             call,
@@ -120,7 +123,10 @@ class Application:
         else:
             if fault is not None and kind in ("timeout", "late"):
                 fault.wait()
-            answer = Response() if kind == "timeout" else work()
+            if kind == "empty-page":
+                answer = Response(json.dumps(chat_logs.empty_page(call.params)), content_type=_JSON)
+            else:
+                answer = Response() if kind == "timeout" else work()
             if fault is not None and kind == "timeout-after":
                 fault.wait()
             if kind in (WAITING - {"late"}) | {"drop-after"}:
@@ -134,6 +140,7 @@ class Application:
         Client(self._moto).post("/moto-api/reset")
 
 
+_JSON = "application/x-amz-json-1.1"
 _FOREIGN = {"ThrottlingException": 400, "InternalServerException": 500, "AccessDenied": 403}
 _S3 = {"GET": "GetObject", "PUT": "PutObject", "POST": "DeleteObjects"}
 
@@ -158,6 +165,10 @@ def _code(answer: Response) -> str | None:
         return None
     named = answer.headers.get("x-amzn-ErrorType")
     return named or str((answer.get_json(force=True, silent=True) or {}).get("__type", answer.status_code))
+
+
+def _replace(environ: "WSGIEnvironment", body: bytes) -> None:
+    environ["wsgi.input"], environ["CONTENT_LENGTH"] = io.BytesIO(body), str(len(body))
 
 
 def _hang_up(environ: "WSGIEnvironment") -> None:

@@ -16,7 +16,7 @@ class Recorded:
         service: botocore's service name (`ivs`, `ivschat`, `ivs-realtime`, `sqs`, ...).
         operation: AWS's operation name.
         at: Arrival in epoch seconds.
-        params: The request's members; empty for services that moto answers.
+        params: The request's members; empty for services that moto answers, but for FilterLogEvents.
         status: HTTP status, or None when nothing was answered (time-outs, dropped connections).
         error: AWS's error code, `no-answer` when nothing was answered, or None.
     """

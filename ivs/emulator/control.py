@@ -7,14 +7,14 @@ from typing import Any
 
 from werkzeug.wrappers import Request, Response
 
-from ivs.emulator import control_broadcasts, control_bulk, control_tests
+from ivs.emulator import control_broadcasts, control_bulk, control_chat, control_tests
 from ivs.emulator.errors import ControlError
 from ivs.emulator.store import Doc
 from ivs.emulator.world import World
 
 PREFIX = "/_emulator/"
 
-ACTIONS = {**control_tests.ACTIONS, **control_broadcasts.ACTIONS, **control_bulk.ACTIONS}
+ACTIONS = {**control_tests.ACTIONS, **control_broadcasts.ACTIONS, **control_bulk.ACTIONS, **control_chat.ACTIONS}
 
 
 def answer(world: World, reset_moto: Callable[[], None], request: Request) -> Response:

@@ -16,11 +16,12 @@ from ivs.emulator.world import Call, World
 def create_owners(world: World, body: Doc) -> Any:
     """POST owners: a channel, a room and a stage for each, all of them or none.
 
-    `channel` holds further members of CreateChannel. With `live` {startTime*, health, viewerCount} the channel has been
-    live since then; no event says so, and the stream goes on until it is stopped. The quotas of the region grow by what
-    is made. `tokens` are participantTokenConfigurations of the stage. With `onStage` {since*, userId*, attributes}
-    somebody has been publishing there since then, and so have those whose token's configuration has a `since`; no event
-    says so. Answers what the three operations answer, streamId, and hostId: the participant of `onStage`.
+    `channel` and `room` hold further members of CreateChannel and CreateRoom. With `live` {startTime*, health,
+    viewerCount} the channel has been live since then; no event says so, and the stream goes on until it is stopped. The
+    quotas of the region grow by what is made. `tokens` are participantTokenConfigurations of the stage. With `onStage`
+    {since*, userId*, attributes} somebody has been publishing there since then, and so have those whose token's
+    configuration has a `since`; no event says so. Answers what the three operations answer, streamId, and hostId: the
+    participant of `onStage`.
     """
     region, owners = body.get("region"), body.get("owners")
     if not isinstance(region, str) or not isinstance(owners, list):
@@ -41,7 +42,7 @@ def _owner(world: World, region: str, owner: Doc) -> Doc:
         return Call(service, operation, region, {**shared, **more})
 
     made = create_channel(world, call("ivs", "CreateChannel", **owner.get("channel", {})))
-    room = create_room(world, call("ivschat", "CreateRoom"))
+    room = create_room(world, call("ivschat", "CreateRoom", **owner.get("room", {})))
     tokens = owner.get("tokens", [])
     staged = create_stage(world, call("ivs-realtime", "CreateStage", participantTokenConfigurations=tokens))
     live, stream_id = owner.get("live"), None

@@ -6,7 +6,7 @@ from typing import Any
 
 from ivs.emulator.errors import ControlError
 
-KINDS = ("throttle", "error", "timeout", "timeout-after", "late", "drop-after")
+KINDS = ("throttle", "error", "timeout", "timeout-after", "late", "drop-after", "empty-page")
 WAITING = frozenset({"timeout", "timeout-after", "late"})
 
 
@@ -17,7 +17,8 @@ class Fault:
     Attributes:
         kind: `throttle` answers ThrottlingException; `error` answers `code`; `timeout` does nothing, answers nothing
             for `seconds`, then closes the connection; `timeout-after` does the work first; `late` waits, then works
-            and answers; `drop-after` does the work and closes the connection at once.
+            and answers; `drop-after` does the work and closes the connection at once; `empty-page` answers a page of
+            FilterLogEvents without events before the one that is asked for.
         operation: The operation it strikes.
         service: The service, or None for any that has this operation.
         where: Members the request must have with exactly these values.

@@ -111,3 +111,12 @@ async def test_an_absent_emulator_is_one_sentence() -> None:
         port = taken.getsockname()[1]
     with pytest.raises(EncoderError, match=rf"^The emulator at http://127\.0\.0\.1:{port} cannot be reached\.$"):
         await broadcast(f"http://127.0.0.1:{port}", "ada", region=REGION, say=quiet)
+
+
+async def test_viewers_say_something(account: Account) -> None:
+    streamer(account, "ada")
+    room = account.room(tags={"streamcat:username": "ada"}, loggingConfigurationIdentifiers=[account.logging()])
+    await play(account, "ada")
+    await play(account, "ada", viewers=0)
+    said = account.client("logs").filter_log_events(logGroupName="chat")["events"]
+    assert [one["logStreamName"].rpartition("_")[2] for one in said] == [room.rpartition("/")[2]] * 6

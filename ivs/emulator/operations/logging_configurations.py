@@ -1,4 +1,4 @@
-"""Logging configurations of IVS Chat (facts b.3). The emulator writes no chat logs."""
+"""Logging configurations of IVS Chat (facts b.3). The emulator writes those of CloudWatch Logs."""
 
 from ivs.emulator.errors import conflict, constraint
 from ivs.emulator.identity import iso_precise, new_id

@@ -1,5 +1,11 @@
-"""Chat tokens and what the server side may do in a room (facts b.3). The emulator has no chat socket."""
+"""Chat tokens and what the server side may do in a room (facts b.3). The emulator has no chat socket.
 
+What reaches everybody in a room is written to its log, if it has one.
+"""
+
+from collections.abc import Mapping
+
+from ivs.emulator import chat_logs
 from ivs.emulator.errors import constraint
 from ivs.emulator.identity import iso_precise, new_id
 from ivs.emulator.store import Doc
@@ -38,17 +44,19 @@ def create_chat_token(world: World, call: Call) -> Doc:
 def send_event(world: World, call: Call) -> Doc:
     """SendEvent: an application event for everyone in the room."""
     check_attributes(call.params.get("attributes", {}))
-    return _accepted(world, call)
+    return _told(world, call, call.params["eventName"], call.params.get("attributes", {}))
 
 
 def delete_message(world: World, call: Call) -> Doc:
     """DeleteMessage: tells clients to hide a message; IVS keeps no history to delete from."""
-    return _accepted(world, call)
+    # The second name of the same is the deprecated one.
+    names = {"MessageId": call.params["id"], "MessageID": call.params["id"]}
+    return _told(world, call, "aws:DELETE_MESSAGE", {**names, **_reason(call)})
 
 
 def disconnect_user(world: World, call: Call) -> Doc:
     """DisconnectUser: closes the user's connections; not a ban."""
-    world.find(call, "room", call.params["roomIdentifier"])
+    _told(world, call, "aws:DISCONNECT_USER", {"UserId": call.params["userId"], **_reason(call)})
     return {}
 
 
@@ -63,9 +71,13 @@ def check_attributes(attributes: dict[str, str]) -> None:
         raise constraint("attributes", f"Member must have length less than or equal to {ATTRIBUTES_BYTES} bytes in all")
 
 
-def _accepted(world: World, call: Call) -> Doc:
-    world.find(call, "room", call.params["roomIdentifier"])
-    return {"id": new_id()}
+def _told(world: World, call: Call, name: str, attributes: Mapping[str, str]) -> Doc:
+    room = world.find(call, "room", call.params["roomIdentifier"])
+    return {"id": chat_logs.event(world, room, name, attributes)}
+
+
+def _reason(call: Call) -> dict[str, str]:
+    return {"Reason": call.params["reason"]} if "reason" in call.params else {}
 
 
 OPERATIONS = {
