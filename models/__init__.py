@@ -3,7 +3,8 @@
 from models.base import Base, utcnow, uuid7
 from models.category import Category
 from models.channel import Channel, ChannelType, PlaybackAccess
-from models.chat import ChatBan, ChatMessage, ChatRoom
+from models.chat import ChatBan, ChatDeletion, ChatMessage, ChatRoom
+from models.chat_archive import ChatArchive
 from models.chore import Chore, ChoreKind
 from models.deletion import RecordingDeletion
 from models.follow import Follow
@@ -24,7 +25,9 @@ __all__ = [
     "Channel",
     "ChannelTitle",
     "ChannelType",
+    "ChatArchive",
     "ChatBan",
+    "ChatDeletion",
     "ChatMessage",
     "ChatRoom",
     "Chore",

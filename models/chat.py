@@ -16,9 +16,12 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
     Uuid,
+    any_,
     bindparam,
     case,
+    delete,
     func,
+    literal,
     or_,
     select,
     text,
@@ -78,6 +81,7 @@ class ChatMessage(Base):
         CheckConstraint(f"char_length(sender_name) BETWEEN 1 AND {LONGEST_SENDER_NAME}", name="sender_name_length"),
         CheckConstraint("NOT is_guest OR user_id IS NULL", name="guest_has_no_account"),
         Index("ix_chat_messages_chat_room_id_sent_at_id", "chat_room_id", "sent_at", "id"),
+        Index("ix_chat_messages_sent_at", "sent_at"),
         Index(
             "ix_chat_messages_stream_id_sent_at_id",
             "stream_id",
@@ -85,6 +89,26 @@ class ChatMessage(Base):
             "id",
             postgresql_where=text("stream_id IS NOT NULL"),
         ),
+    )
+
+
+class ChatDeletion(Base):
+    """A message that was deleted, whether it had been kept by then or not: it is not kept any more.
+
+    A message and its deletion may be read in any order, and a message more than once. Needed for as long as the
+    message may still be read; see `subscriptions.retention`.
+    """
+
+    __tablename__ = "chat_deletions"
+
+    chat_room_id: Mapped[UUID] = mapped_column(ForeignKey("chat_rooms.id", ondelete="CASCADE"))
+    ivs_message_id: Mapped[str] = mapped_column(Text)
+    created_at: Mapped[CreatedAt]
+
+    __table_args__ = (
+        UniqueConstraint("chat_room_id", "ivs_message_id"),
+        CheckConstraint("ivs_message_id <> ''", name="ivs_message_id_given"),
+        Index("ix_chat_deletions_created_at", "created_at"),
     )
 
 
@@ -137,13 +161,19 @@ async def keep(session: AsyncSession, room_id: UUID, said: Sequence[Said]) -> in
     """Keep what was said in a room, each with the stream during which it was sent; return how many rows changed.
 
     May be repeated: a message that is kept already stays as it is, but for its stream, of which more may be known now.
-    One statement of as many parameters for any number of messages.
+    What was deleted is not kept. One statement of as many parameters for any number of messages.
     """
-    last = {one.ivs_message_id: one for one in said}.values()
-    senders = {one.user_id for one in last} - {None}
-    # Locked, so that an account that is deleted right now costs its messages the sender and not the room its messages.
-    there = select(User.id).where(User.id.in_(senders)).order_by(User.id).with_for_update(read=True, key_share=True)
-    known = set(await session.scalars(there)) if senders else set()
+    last = [one for _, one in sorted({one.ivs_message_id: one for one in said}.items())]
+    if not last:
+        return 0
+    senders = any_(literal([one.user_id for one in last if one.user_id], ARRAY(Uuid())))
+    owner = select(ChatRoom.user_id).where(ChatRoom.id == room_id).scalar_subquery()
+    # Locked, so that an account that is deleted right now costs its messages the sender and not the room its messages;
+    # the owner too, and before the room, in the order in which the deletion of an account locks them.
+    there = select(User.id).where(or_(User.id == senders, User.id == owner)).order_by(User.id)
+    known = set(await session.scalars(there.with_for_update(read=True, key_share=True)))
+    if not await _lock(session, room_id):
+        return 0
     rows = [
         (
             uuid7(),
@@ -156,8 +186,6 @@ async def keep(session: AsyncSession, room_id: UUID, said: Sequence[Said]) -> in
         )
         for one in last
     ]
-    if not rows:
-        return 0
     arrays = zip(_COLUMNS.items(), zip(*rows, strict=True), strict=True)
     given = (
         func.unnest(*(bindparam(name, list(values), type_=ARRAY(kind)) for (name, kind), values in arrays))
@@ -168,15 +196,43 @@ async def keep(session: AsyncSession, room_id: UUID, said: Sequence[Said]) -> in
     live = or_(newest.c.ended_at.is_(None), given.c.sent_at < newest.c.ended_at)
     stream_id = case((live, newest.c.id))
     source = select(bindparam("room", room_id, type_=Uuid()), stream_id, *(given.c[name] for name in _COLUMNS))
-    added = insert(ChatMessage).from_select(
-        ["chat_room_id", "stream_id", *_COLUMNS], source.select_from(given).join(newest, true(), isouter=True)
+    gone = (ChatDeletion.chat_room_id == room_id, ChatDeletion.ivs_message_id == given.c.ivs_message_id)
+    source = (
+        source.select_from(given)
+        .join(newest, true(), isouter=True)
+        .where(~select(ChatDeletion.id).where(*gone).exists())
     )
+    added = insert(ChatMessage).from_select(["chat_room_id", "stream_id", *_COLUMNS], source)
     written = added.on_conflict_do_update(
         index_elements=[ChatMessage.chat_room_id, ChatMessage.ivs_message_id],
         set_={"stream_id": added.excluded.stream_id},
         where=ChatMessage.stream_id.is_distinct_from(added.excluded.stream_id),
     )
     return len((await session.scalars(written.returning(ChatMessage.id))).all())
+
+
+async def forget(session: AsyncSession, room_id: UUID, ivs_message_ids: Sequence[str]) -> int:
+    """Take deleted messages out of the room, now and whenever they are read later; return how many were there."""
+    if not ivs_message_ids or not await _lock(session, room_id):
+        return 0
+    rows = [
+        {"id": uuid7(), "chat_room_id": room_id, "ivs_message_id": message_id}
+        for message_id in sorted(set(ivs_message_ids))
+    ]
+    key = (ChatDeletion.chat_room_id, ChatDeletion.ivs_message_id)
+    await session.execute(insert(ChatDeletion).on_conflict_do_nothing(index_elements=key), rows)
+    these = ChatMessage.ivs_message_id == any_(literal(list(ivs_message_ids), ARRAY(Text())))
+    gone = delete(ChatMessage).where(ChatMessage.chat_room_id == room_id, these).returning(ChatMessage.id)
+    return len((await session.scalars(gone)).all())
+
+
+async def _lock(session: AsyncSession, room_id: UUID) -> bool:
+    """Wait for whoever keeps or deletes messages of the room; return whether it is there.
+
+    Without it, of a message and its deletion that are written at once neither would see the other.
+    """
+    room = select(ChatRoom.id).where(ChatRoom.id == room_id).with_for_update(key_share=True)
+    return await session.scalar(room) is not None
 
 
 def _newest_stream(room_id: UUID, at: ColumnElement[datetime]) -> Select[UUID, datetime | None]:

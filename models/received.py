@@ -25,8 +25,9 @@ class Outcome(enum.StrEnum):
 class ReceivedEvent(Base):
     """One EventBridge envelope as it arrived. `event_id` is the envelope's own and makes a redelivery visible.
 
-    The applied events of a channel are also what its owner reads as the timeline of a stream: no second copy, since
-    nothing is ever deleted here but with its channel. `position` counts the arrivals; for one channel it follows the
+    The applied events of a channel are also what its owner reads as the timeline of a stream: no second copy, so the
+    timeline of an old stream goes with them; see `subscriptions.retention`. Nothing else is made of old ones: what an
+    event has told stands in the rows that it changed. `position` counts the arrivals; for one channel it follows the
     order of commits, because whoever applies an event holds the channel's row.
     """
 

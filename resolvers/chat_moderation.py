@@ -2,10 +2,9 @@
 
 from uuid import UUID
 
-from sqlalchemy import delete
-
 from ivs import chat
-from models import ChatMessage, ChatRoom
+from models import ChatRoom
+from models import chat as messages
 from models.chat import LONGEST_REASON
 from resolvers import amazon, chat_limits, chat_rooms, texts
 from resolvers.context import Context
@@ -40,7 +39,7 @@ async def disconnect(ctx: Context, room_id: UUID, sender_id: str, reason: str | 
 async def delete_message(ctx: Context, room_id: UUID, ivs_message_id: str, reason: str | None) -> ChatRoom:
     """Hide a message from everybody in the viewer's room, and forget it if it is kept already.
 
-    Amazon first: its log then tells of the deletion whoever reads the message there later.
+    Amazon first: when it refuses, everybody in the room still sees the message, and so do those who read it here.
 
     Raises:
         RequestError: See `chat_rooms.managed`.
@@ -55,6 +54,5 @@ async def delete_message(ctx: Context, room_id: UUID, ivs_message_id: str, reaso
     with amazon.asked("Amazon did not delete the message; send the same mutation again."):
         await chat.delete_message(ctx.services.aws, arn, ivs_message_id, reason)
     async with ctx.services.publisher.transaction() as transaction:
-        this = (ChatMessage.chat_room_id == room.id, ChatMessage.ivs_message_id == ivs_message_id)
-        await transaction.session.execute(delete(ChatMessage).where(*this))
+        await messages.forget(transaction.session, room.id, [ivs_message_id])
     return room

@@ -2,9 +2,10 @@
 
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from ivs import chat
+from ivs.chat_logs import DISPLAY_NAME
 from models import ChatBan, ChatRoom, User
 from resolvers import amazon, chat_limits, chat_rooms, policy, texts, users
 from resolvers.auth import require_viewer
@@ -58,7 +59,7 @@ async def create(ctx: Context, room_id: UUID, guest_name: str | None) -> Admissi
             arn,
             user_id=sender_id,
             capabilities=capabilities,
-            attributes={"displayName": display_name, "isGuest": str(ctx.viewer is None).lower()},
+            attributes={DISPLAY_NAME: display_name, "isGuest": str(ctx.viewer is None).lower()},
             session_minutes=rules.session_minutes,
         )
     # Who was banned while Amazon was asked does not get what it answered.
@@ -78,7 +79,7 @@ async def _refuse_banned(ctx: Context, room: ChatRoom) -> None:
 async def _sender(ctx: Context, guest_name: str | None) -> tuple[str, str]:
     """Return Amazon's id of the viewer, the same at each connection of an account, and the name to show."""
     if ctx.viewer is None:
-        return f"{bans.GUEST}{uuid4().hex}", guest_name or _GUEST
+        return bans.guest_id(), guest_name or _GUEST
     user: User | None = await ctx.reads.row(users.BY_ID, ctx.viewer.user_id)
     if user is None:
         raise unauthenticated()

@@ -93,7 +93,9 @@ class ChatRoom(Node):
     messages: Connection[ChatMessage] = fields.page(
         chat_rooms.MESSAGES,
         arguments=_messages,
-        description="What was said, in the order in which it was sent; the newest messages are the `last` ones.",
+        description="What was said and not deleted, in the order in which it was sent; the newest messages are the "
+        "`last` ones, and come some seconds late. What is said while no stream is live is not kept, but for the "
+        "minutes after one.",
     )
     bans: Connection[ChatBan] | None = fields.page(
         chat_rooms.BANS,

@@ -151,10 +151,12 @@ class Stream(Node):
     events: Connection[StreamEvent] | None = fields.page(
         streams.EVENTS,
         allowed=policy.broadcast,
-        description="What Amazon told about the stream, oldest first; null for all but the channel's owner.",
+        description="What Amazon told about the stream, oldest first; null for all but the channel's owner. Events of "
+        "streams that are long over are not kept.",
     )
     chat_messages: Connection[ChatMessage] = fields.page(
         streams.CHAT_MESSAGES,
         arguments=_chat_messages,
-        description="What was said in the chat during the stream, in the order in which it was sent.",
+        description="What was said in the chat during the stream and not deleted, in the order in which it was sent; "
+        "the newest comes some seconds late.",
     )

@@ -3,10 +3,12 @@
 import asyncio
 import sys
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from ivs.chat_logs import ChatLog
 from ivs.client import open_aws
 from ivs.errors import AwsError
 from models import migrate
@@ -36,6 +38,7 @@ async def _examine(settings: Settings) -> int:
         "secret key": lambda: _secret_key(settings, database_url),
         "Amazon IVS": lambda: _aws(settings, endpoint),
         "event queue": lambda: _queue(settings, endpoint),
+        "chat log": lambda: _chat_log(settings, endpoint),
     }
     failed = 0
     for name, check in checks.items():
@@ -105,3 +108,19 @@ async def _queue(settings: Settings, endpoint: str | None) -> str:
     if "RedrivePolicy" not in attributes:
         raise StartupError("the queue has no dead-letter queue: run `python -m app events setup`")
     return f"{attributes.get('ApproximateNumberOfMessages', '?')} events waiting"
+
+
+async def _chat_log(settings: Settings, endpoint: str | None) -> str:
+    arn = settings.chat_logging_configuration_arn
+    emulated = settings.events_queue_url is None
+    if arn is None:
+        return "the emulator's" if emulated else "none, so that no chat is kept: set CHAT_LOGGING_CONFIGURATION_ARN"
+    if emulated and endpoint is None:
+        return "emulated, not running"
+    config = aws_config(settings, endpoint, emulated=emulated, region=region(settings))
+    async with open_aws(config) as aws:
+        log, now = ChatLog(aws, arn), datetime.now(UTC)
+        group, versions = await log.place()
+        # Of a room that nobody has: whether it may be read at all.
+        await log.page("room/none", now, now, None, most=1)
+    return f"in the log group {group}{'' if versions else ', empty so far'}"

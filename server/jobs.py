@@ -2,15 +2,18 @@
 
 from collections.abc import Iterator
 
+from ivs.chat_logs import ChatLog
 from resolvers.context import Services
 from server.settings import Settings
 from subscriptions.bans import Bans
+from subscriptions.chat_archive import Archivist, ChatArchiveConfig
 from subscriptions.housekeeping import Housekeeping
 from subscriptions.ingest import Ingest
 from subscriptions.reconcile.rounds import ReconcilerConfig
 from subscriptions.reconcile.stages import StageReconciler
 from subscriptions.reconcile.streams import StreamReconciler
 from subscriptions.recordings import RecordingJobs, RecordingsConfig
+from subscriptions.retention import Retention, RetentionConfig
 from subscriptions.sqs import QueueConfig, QueueConsumer
 from subscriptions.stage_guard import StageGuard
 from subscriptions.viewers import Viewers, ViewersConfig
@@ -18,10 +21,15 @@ from subscriptions.worker import Job, Worker
 
 _HOUSEKEEPING_SECONDS = 600.0
 _PARTITIONS_SECONDS = 3600.0
+_LOOKS_PER_READING = 5
+# Amazon broadcasts nothing for longer than two days.
+_LONGEST_STREAM_DAYS = 3
 
 
-def create_worker(settings: Settings, services: Services, ingest: Ingest, events_queue_url: str) -> Worker:
-    """Return the worker with all its jobs."""
+def create_worker(
+    settings: Settings, services: Services, ingest: Ingest, events_queue_url: str, chat_log: ChatLog | None
+) -> Worker:
+    """Return the worker with all its jobs; without chat logs there is nothing to archive."""
     queue = QueueConfig(
         events_queue_url,
         wait_seconds=settings.events_wait_seconds,
@@ -58,7 +66,9 @@ def create_worker(settings: Settings, services: Services, ingest: Ingest, events
             Job("viewers", settings.viewer_count_interval_seconds, viewers.count_viewers),
             Job("partitions", _PARTITIONS_SECONDS, viewers.keep_partitions),
             Job("housekeeping", _HOUSEKEEPING_SECONDS, Housekeeping(services.publisher).tidy),
+            Job("retention", _HOUSEKEEPING_SECONDS, _retention(settings, services).run_due),
             *_reconciliation(settings, services, ingest),
+            *([_chat_archive(settings, services, chat_log)] if chat_log is not None else []),
         ],
     )
 
@@ -72,3 +82,29 @@ def _reconciliation(settings: Settings, services: Services, ingest: Ingest) -> I
             config = ReconcilerConfig(interval, settings.reconcile_grace_seconds)
             compare = reconciler(services.publisher, services.aws, ingest, config).compare
             yield Job(f"reconcile-{name}", interval, compare)
+
+
+def _retention(settings: Settings, services: Services) -> Retention:
+    config = RetentionConfig(
+        events_days=settings.events_retention_days,
+        chat_days=settings.chat_retention_days,
+        # A log that is read so late may begin with the longest of streams.
+        deletions_days=settings.chat_archive_give_up_days + _LONGEST_STREAM_DAYS,
+        batch_rows=settings.retention_batch_rows,
+    )
+    return Retention(services.publisher, config)
+
+
+def _chat_archive(settings: Settings, services: Services, chat_log: ChatLog) -> Job:
+    config = ChatArchiveConfig(
+        interval=settings.chat_archive_seconds,
+        settle=settings.chat_archive_settle_seconds,
+        overlap=settings.chat_archive_overlap_seconds,
+        give_up_days=settings.chat_archive_give_up_days,
+        page_records=settings.chat_archive_page_records,
+        pages=settings.chat_archive_pages,
+        reads_per_second=settings.chat_log_reads_per_second,
+        lease=settings.chat_archive_lease_seconds,
+    )
+    archivist = Archivist(services.publisher, chat_log, config)
+    return Job("chat-archive", settings.chat_archive_seconds / _LOOKS_PER_READING, archivist.run_due)

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, field
 
+from ivs.chat_logs import ChatLog
 from ivs.client import Aws, AwsConfig, open_aws
 from ivs.stage_tokens import Signer
 from ivs.tokens import load_es384
@@ -130,7 +131,8 @@ async def open_runtime(settings: Settings, resolved: Resolved) -> AsyncIterator[
             stage_rules=_stage_rules(settings),
             stage_signer=_stage_signer(settings),
         )
-        worker = create_worker(settings, services, ingest, resolved.events_queue_url)
+        chat_log = ChatLog(aws, logging_arn) if logging_arn else None
+        worker = create_worker(settings, services, ingest, resolved.events_queue_url, chat_log)
         stack.push_async_callback(worker.stop, settings.shutdown_seconds)
         yield Runtime(settings, resolved, services, aws, ingest, worker)
 

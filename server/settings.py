@@ -353,6 +353,46 @@ class Settings:
     chat_logging_configuration_arn: str | None = _setting(
         None, parsers.text, "Logging configuration of new chat rooms.", unset="no logs"
     )
+    chat_archive_seconds: float = _setting(
+        15.0,
+        parsers.seconds(0.05, 3600),
+        "Seconds between two readings of the chat log of a live stream; after its end, and when Amazon fails, doubled "
+        "at each.",
+    )
+    chat_archive_settle_seconds: float = _setting(
+        300.0,
+        parsers.seconds(0, 86_400),
+        "Seconds after a stream's end until its chat log is read for the last time, from beginning to end.",
+    )
+    chat_archive_overlap_seconds: float = _setting(
+        60.0,
+        parsers.seconds(0, 3600),
+        "Seconds for which a message may be late in the log: each reading begins so long before the last one's end.",
+    )
+    chat_archive_page_records: int = _setting(
+        1000, parsers.whole(1, 10_000), "Records of a chat log that are read, and written, at once."
+    )
+    chat_archive_pages: int = _setting(
+        10, parsers.whole(1, 1000), "Pages of one chat log that are read until it is other logs' turn."
+    )
+    chat_archive_lease_seconds: float = _setting(
+        60.0, parsers.seconds(0.5, 3600), "Seconds after which another worker takes up a chat log whose worker died."
+    )
+    chat_archive_give_up_days: int = _setting(
+        7, parsers.whole(1, 365), "Days after a stream's end for which a chat log that Amazon refuses is tried again."
+    )
+    chat_log_reads_per_second: float = _setting(
+        5.0, parsers.seconds(0.1, 1000), "Pages of chat logs per second, over all processes."
+    )
+    chat_retention_days: int | None = _setting(
+        None, parsers.whole(1, 36_500), "Days for which archived messages are kept.", unset="as long as their room"
+    )
+    events_retention_days: int = _setting(
+        90, parsers.whole(3, 36_500), "Days for which events are kept, and so shown in a stream's timeline."
+    )
+    retention_batch_rows: int = _setting(
+        5000, parsers.whole(1, 100_000), "Rows that are deleted at once because of their age."
+    )
     trusted_proxies: tuple[str, ...] = _setting(
         (),
         parsers.many(parsers.network),

@@ -5,10 +5,11 @@ One try of one ban: lease the row and commit; call AWS; mark it done and commit.
 
 import asyncio
 import logging
+import re
 from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Any, Final
-from uuid import UUID
+from uuid import UUID, uuid4
 
 from prometheus_client import Counter
 from sqlalchemy import ColumnElement, func, select, update
@@ -28,9 +29,9 @@ ENFORCED = Counter("streamcat_chat_bans_enforced_total", "Last disconnections of
 DISCONNECTIONS: Final = "chat_disconnections"
 """What disconnections are counted under, those of owners and of workers together."""
 
-GUEST: Final = "guest-"
-"""Beginning of Amazon's id of a guest."""
-
+_GUEST_PREFIX: Final = "guest-"
+_USER: Final = re.compile("[0-9a-f]{32}")
+_GUEST: Final = re.compile(f"{_GUEST_PREFIX}[0-9a-f]{{32}}")
 _BATCH: Final = 20
 _LEASE: Final = timedelta(seconds=60)
 
@@ -38,6 +39,21 @@ _LEASE: Final = timedelta(seconds=60)
 def sender_id(user_id: UUID) -> str:
     """Return Amazon's id of a user in chat: never a name, which others see change or could take."""
     return user_id.hex
+
+
+def user_of(sender_id: str) -> UUID | None:
+    """Return the user whose id in chat this is; null if it is nobody's: a guest's, or of another application."""
+    return UUID(sender_id) if _USER.fullmatch(sender_id) else None
+
+
+def is_guest(sender_id: str) -> bool:
+    """Return whether an id has the form of those that guests get."""
+    return _GUEST.fullmatch(sender_id) is not None
+
+
+def guest_id() -> str:
+    """Return an id for a guest, which nobody had before."""
+    return f"{_GUEST_PREFIX}{uuid4().hex}"
 
 
 def tokens_expire() -> ColumnElement[datetime]:

@@ -13,8 +13,6 @@ import httpx
 from websockets.sync.server import Server, ServerConnection, serve
 from websockets.typing import Subprotocol
 
-from ivs.emulator.identity import new_id
-
 
 class ChatSocket:
     """Lets in who has a token of the emulator, once, and gives each message back to its sender."""
@@ -48,9 +46,17 @@ class ChatSocket:
             request = json.loads(text)
             assert request["Action"] == "SEND_MESSAGE", request
             assert "SEND_MESSAGE" in claims["capabilities"], claims
+            said = {
+                "roomArn": claims["resource"],
+                "userId": claims["user_id"],
+                "attributes": claims["attributes"],
+                "content": request["Content"],
+                "requestId": request["RequestId"],
+            }
+            logged = httpx.post(f"{self.emulator_url}/_emulator/chat/messages", json=said).raise_for_status().json()
             message = {
                 "Type": "MESSAGE",
-                "Id": new_id(12),
+                "Id": logged["messageId"],
                 "RequestId": request["RequestId"],
                 "Content": request["Content"],
                 "Attributes": {},

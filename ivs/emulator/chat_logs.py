@@ -67,7 +67,7 @@ def asked(world: World, region: str, params: Mapping[str, Any]) -> Doc:
         known["nextToken"] = token
     prefix = known.pop("logStreamNamePrefix", None)
     if prefix is not None:
-        group = get_backend("logs")[world.account][region].groups.get(known.get("logGroupName"))
+        group = get_backend("logs")[world.account][region].groups.get(str(known.get("logGroupName")))
         names = [name for name in (group.streams if group else ()) if name.startswith(prefix)]
         # None at all would mean every log stream.
         known["logStreamNames"] = names or [prefix]

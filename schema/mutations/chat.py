@@ -20,12 +20,11 @@ from schema.errors import (
     TooManyAttempts,
     members,
 )
-from subscriptions.bans import GUEST, sender_id
+from subscriptions.bans import is_guest, sender_id
 
 # Source: IVS Chat API reference, DeleteMessage, `id`.
 _MESSAGE_ID: Final = re.compile("[a-zA-Z0-9]{12}")
 _ACCOUNT: Final = re.compile("[0-9a-f]{32}")
-_GUEST: Final = re.compile(f"{GUEST}[0-9a-f]{{32}}")
 
 _ROOM = "Id of the chat room, which must be the viewer's."
 _USER = "Id of the user, or what the room's socket shows as the sender's `UserId`"
@@ -169,7 +168,7 @@ class ChatMutations:
         self, info: Info, input: Annotated[ChatUserDisconnectInput, strawberry.argument(description="Whom.")]
     ) -> ChatUserDisconnectPayload:
         room_id = _room(input.chat_room_id)
-        sender = input.user_id if _GUEST.fullmatch(input.user_id) else sender_id(_user(input.user_id))
+        sender = input.user_id if is_guest(input.user_id) else sender_id(_user(input.user_id))
         try:
             room = await chat_moderation.disconnect(info.context, room_id, sender, input.reason)
         except Refused as refused:

@@ -233,6 +233,7 @@ async def test_doctor_without_a_server(here: Here, tmp_path: Path) -> None:
             f"secret key   ok       none in {tmp_path} yet; the next start makes one",
             "Amazon IVS   ok       emulated, not running",
             "event queue  ok       the emulator's",
+            "chat log     ok       the emulator's",
         ],
     )
 
@@ -247,6 +248,7 @@ async def test_doctor_beside_a_server(here: Here, served: Served) -> None:
         f"secret key   ok       generated, in {served.data}; set SECRET_KEY where several machines serve",
         "Amazon IVS   ok       answers in us-east-1 (emulated)",
         "event queue  ok       the emulator's",
+        "chat log     ok       the emulator's",
     ]
 
 
@@ -275,6 +277,7 @@ def test_doctor_of_a_broken_installation(tmp_path: Path, served: Served) -> None
         SECRET_KEY=f"{KEY},{KEY}",
         EVENTS_QUEUE_URL=queue,
         AWS_ENDPOINT_URL=emulator,
+        CHAT_LOGGING_CONFIGURATION_ARN="arn:aws:ivschat:us-east-1:123456789012:logging-configuration/none",
         **keys,
     )
     assert (outcome.code, outcome.err) == (1, "")
@@ -290,6 +293,10 @@ def test_doctor_of_a_broken_installation(tmp_path: Path, served: Served) -> None
         "secret key   ok       2 set",
         "Amazon IVS   ok       answers in us-east-1",
         "event queue  PROBLEM  the queue has no dead-letter queue: run `python -m app events setup`",
+        (
+            "chat log     PROBLEM  ivschat.get_logging_configuration: ResourceNotFoundException: Resource: "
+            "arn:aws:ivschat:us-east-1:123456789012:logging-configuration/none not found"
+        ),
     ]
 
 

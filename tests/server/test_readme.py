@@ -163,6 +163,7 @@ def test_rooms_are_all_in_the_map() -> None:
 
 
 SETUP = ROOT / "ivs/delivery.py"
+EMULATED = {"ensure_recording_configuration", "ensure_logging_configuration"}
 OTHERS = {file for room in ("ivs", "subscriptions", "resolvers", "server") for file in (ROOT / room).rglob("*.py")}
 
 
@@ -179,7 +180,7 @@ def aws_actions(*files: Path) -> set[str]:
     for file in files:
         tree = ast.parse(file.read_text("utf-8"))
         # Only for the emulator.
-        tree.body = [node for node in tree.body if getattr(node, "name", "") != "ensure_recording_configuration"]
+        tree.body = [node for node in tree.body if getattr(node, "name", "") not in EMULATED]
         for node in ast.walk(tree):
             if not isinstance(node, ast.Call) or getattr(node.func, "attr", "") not in {"call", "pages", "content"}:
                 continue
@@ -208,7 +209,7 @@ def test_policies_allow_what_is_called(name: str, actions: set[str]) -> None:
     policy = re.search(rf"<!-- iam: {name} -->\n *```json\n(.*?)```", README, re.DOTALL)
     assert policy
     assert len(actions) > 4
-    assert set(re.findall(r'"((?:ivs|ivschat|sqs|events|s3):\w+)"', policy[1])) == actions
+    assert set(re.findall(r'"((?:ivs|ivschat|sqs|events|s3|logs):\w+)"', policy[1])) == actions
 
 
 def startup_sentences() -> Iterator[str]:
