@@ -1,7 +1,7 @@
 """The journal of events: every event that came in by any door, once."""
 
 import enum
-from typing import Any
+from typing import Any, Final
 from uuid import UUID
 
 from sqlalchemy import BigInteger, CheckConstraint, Enum, ForeignKey, Identity, Index, Text
@@ -9,6 +9,9 @@ from sqlalchemy.dialects.postgresql import JSONB
 from sqlalchemy.orm import Mapped, mapped_column
 
 from models.base import Base, CreatedAt, Timestamp
+
+RECONCILIATION: Final = "reconcile"
+"""The door of events that were made up because they never came."""
 
 
 class Outcome(enum.StrEnum):

@@ -7,7 +7,7 @@ from uuid import UUID
 
 from sqlalchemy import func, select
 
-from models import Channel, ReceivedEvent, Stream
+from models import Channel, ReceivedEvent, Stream, timeline
 from resolvers import channels
 from resolvers.context import Context
 from subscriptions import topics
@@ -171,7 +171,7 @@ async def _present(ctx: Context, channel: Channel) -> tuple[int, list[ReceivedEv
         end = await session.scalar(select(func.max(ReceivedEvent.position)).where(of_channel)) or 0
         newest = (
             select(ReceivedEvent)
-            .where(of_channel, ReceivedEvent.ivs_stream_id == last, ReceivedEvent.position <= end)
+            .where(of_channel, ReceivedEvent.ivs_stream_id == last, ReceivedEvent.position <= end, timeline.SHOWN)
             .order_by(ReceivedEvent.occurred_at.desc(), ReceivedEvent.position.desc())
             .limit(_SHOWN)
         )
@@ -182,7 +182,7 @@ async def _present(ctx: Context, channel: Channel) -> tuple[int, list[ReceivedEv
 async def _after(ctx: Context, channel_id: UUID, position: int) -> list[ReceivedEvent]:
     statement = (
         select(ReceivedEvent)
-        .where(ReceivedEvent.channel_id == channel_id, ReceivedEvent.position > position)
+        .where(ReceivedEvent.channel_id == channel_id, ReceivedEvent.position > position, timeline.NEWS)
         .order_by(ReceivedEvent.position)
         .limit(_BATCH)
     )

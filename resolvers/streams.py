@@ -7,7 +7,7 @@ from uuid import UUID
 from sqlalchemy import ColumnElement, and_, literal, select
 from sqlalchemy.dialects.postgresql import INTERVAL
 
-from models import Category, Channel, ChatMessage, ReceivedEvent, Recording, Stream
+from models import Category, Channel, ChatMessage, ReceivedEvent, Recording, Stream, timeline
 from models.paging import Order, Through
 from resolvers import channels, chat_messages, naming
 from resolvers.auth import require_viewer
@@ -35,6 +35,7 @@ EVENTS = Page(
         Stream,
         and_(Stream.channel_id == ReceivedEvent.channel_id, Stream.ivs_stream_id == ReceivedEvent.ivs_stream_id),
     ),
+    where=(timeline.SHOWN,),
 )
 CHAT_MESSAGES = Page(
     ChatMessage, chat_messages.SENT, key=ChatMessage.stream_id, narrowings={"from_offset": _from_offset}

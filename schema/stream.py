@@ -151,8 +151,9 @@ class Stream(Node):
     events: Connection[StreamEvent] | None = fields.page(
         streams.EVENTS,
         allowed=policy.broadcast,
-        description="What Amazon told about the stream, oldest first; null for all but the channel's owner. Events of "
-        "streams that are long over are not kept.",
+        description="What Amazon told about the stream, oldest first. What got lost and was found by comparing stands "
+        "here too, until it arrives after all. Events of streams that are long over are not kept. Null for all but the "
+        "channel's owner.",
     )
     chat_messages: Connection[ChatMessage] = fields.page(
         streams.CHAT_MESSAGES,

@@ -121,7 +121,8 @@ class Subscription:
 
     @strawberry.subscription(
         description="What Amazon tells about the streams of a channel: at once the newest 20 events of the current or "
-        "last stream, oldest first, then each new one of the channel. Owner of the channel only."
+        "last stream, oldest first, then each new one of the channel. What was found by comparing, because it seemed "
+        "lost, is not told again when it arrives after all. Owner of the channel only."
     )
     async def stream_events(
         self,

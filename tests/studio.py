@@ -59,7 +59,7 @@ class Studio:
         ((arn,),) = await sql(runtime, "SELECT arn FROM channels WHERE name = :name", name=user.username)
         return cls(runtime, emulator, client, user, arn)
 
-    async def tell(self, kind: str, at: int, **detail: Any) -> None:
+    async def tell(self, kind: str, at: int, door: str = "test", **detail: Any) -> None:
         """Let an event of this second of the day's noon arrive, as from Amazon's bus."""
         self.told += 1
         event = {
@@ -70,7 +70,7 @@ class Studio:
             "resources": [self.arn],
             "detail": {"channel_name": "", "stream_id": "st-1", **detail},
         }
-        await self.runtime.ingest.apply([parse(json.dumps(event))], door="test")
+        await self.runtime.ingest.apply([parse(json.dumps(event))], door=door)
 
     async def told_of_recording(self, status: str, at: int, **detail: Any) -> str:
         """Let an event about a recording arrive; return the prefix of the recording."""

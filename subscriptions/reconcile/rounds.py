@@ -10,6 +10,7 @@ from prometheus_client import Counter
 from ivs.errors import AwsError
 from ivs.events import Event
 from models import pace
+from models.received import RECONCILIATION
 from subscriptions.ingest import Ingest
 from subscriptions.publish import Publisher
 
@@ -18,7 +19,6 @@ logger = logging.getLogger(__name__)
 RECONCILED = Counter("streamcat_reconciled_total", "Differences from what Amazon says, by the event missing", ["event"])
 ROUNDS = Counter("streamcat_reconcile_rounds_total", "Rounds of comparing with Amazon", ["subject", "outcome"])
 
-_DOOR: Final = "reconcile"
 # Of one transaction: it locks the owners of all its events.
 _EVENTS_AT_ONCE: Final = 100
 
@@ -43,7 +43,7 @@ async def is_our_turn(publisher: Publisher, job: str, interval: float) -> bool:
 async def make_up(ingest: Ingest, missing: Sequence[Event]) -> None:
     """Apply the events that never came, as any others."""
     for start in range(0, len(missing), _EVENTS_AT_ONCE):
-        await ingest.apply(missing[start : start + _EVENTS_AT_ONCE], door=_DOOR)
+        await ingest.apply(missing[start : start + _EVENTS_AT_ONCE], door=RECONCILIATION)
     for event in missing:
         logger.info("reconciliation: %s", event.envelope.id)
         RECONCILED.labels(event.body["detail"]["event_name"]).inc()

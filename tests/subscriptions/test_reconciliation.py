@@ -29,6 +29,9 @@ query($id: ID!) {
   channel(by: {id: $id}) { currentStream { concurrentViews } streams { nodes { concurrentViews } } }
 }
 """
+TIMELINE = """
+query($id: ID!) { channel(by: {id: $id}) { streams { nodes { events { nodes { name } } } } } }
+"""
 WATCH = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
 ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s",subject="streams"}'
 
@@ -171,6 +174,11 @@ async def test_the_events_themselves_come_late_and_change_nothing(stage: Stage) 
         await stage.owner.happens(json.dumps(event))
     assert await sql(stage.owner.runtime, "SELECT * FROM streams WHERE channel_id = :key", key=stage.owner.key) == rows
     assert await stage.seen() == before
+    owner = stage.owner
+    found = (await owner.client.data(TIMELINE, {"id": owner.id}, token=owner.user.token))["channel"]
+    (shown,) = found["streams"]["nodes"]
+    # In one second, by their arrival.
+    assert sorted(event["name"] for event in shown["events"]["nodes"]) == ["Stream End", "Stream Start"]
 
 
 async def test_what_amazon_knows_nothing_of_is_over(stage: Stage) -> None:
