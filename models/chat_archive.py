@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, func, select, text, union, update
+from sqlalchemy import CheckConstraint, ForeignKey, Index, Text, case, func, select, text, union, update
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.ext.asyncio import AsyncSession
-from sqlalchemy.orm import Mapped, mapped_column
+from sqlalchemy.orm import Mapped, aliased, mapped_column
 
 from models.base import Base, CreatedAt, Timestamp, uuid7, uuid7_of
 from models.channel import Channel
@@ -61,7 +61,10 @@ class ChatArchive(Base):
 
 @dataclass(frozen=True, slots=True)
 class Due:
-    """A leased row, with what else a reading needs; `ended_at` is null while the stream is live."""
+    """A leased row, with what else a reading needs; `ended_at` is null while the stream is live.
+
+    The end of a stream may be lost: what another one has followed on the channel was over when that began.
+    """
 
     archive: ChatArchive
     room_id: UUID
@@ -113,8 +116,15 @@ async def claim(session: AsyncSession, *, lease: timedelta, batch: int) -> Seque
         .returning(ChatArchive.id)
     )
     ids = (await session.scalars(leased, execution_options={"synchronize_session": False})).all()
+    other = aliased(Stream)
+    followed_at = (
+        select(func.min(other.started_at))
+        .where(other.channel_id == Stream.channel_id, other.id != Stream.id, other.started_at >= Stream.started_at)
+        .scalar_subquery()
+    )
+    ended_at = case((Channel.live_stream_id == Stream.id, None), else_=func.coalesce(Stream.ended_at, followed_at))
     whole = (
-        select(ChatArchive, ChatRoom.id, ChatRoom.arn, Stream.started_at, Stream.ended_at, func.now())
+        select(ChatArchive, ChatRoom.id, ChatRoom.arn, Stream.started_at, ended_at, func.now())
         .join(Stream, Stream.id == ChatArchive.stream_id)
         .join(Channel, Channel.id == Stream.channel_id)
         .join(ChatRoom, ChatRoom.user_id == Channel.user_id)

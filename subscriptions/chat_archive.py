@@ -115,13 +115,15 @@ class Archivist:
         """Return the window that was begun, or the next one."""
         overlap, settle = timedelta(seconds=self._config.overlap), timedelta(seconds=self._config.settle)
         settled = None if due.ended_at is None else due.ended_at + settle
+        beginning = due.started_at - overlap
         start, end = due.archive.window_start, due.archive.window_end
         if start is None or end is None:
             end = due.now if settled is None else min(due.now, settled)
-            is_last = end == settled
-            start = (due.started_at if is_last else due.archive.read_until) - overlap
+            start = beginning if end == settled else due.archive.read_until - overlap
+        # A window that was begun before we heard of the end, which may be long ago, is not the last for that.
+        is_last = settled is not None and end >= settled and start <= beginning
         # A start that we have heard of too early by the clocks.
-        return _Window(min(start, end), end, is_last=settled is not None and end >= settled)
+        return _Window(min(start, end), end, is_last)
 
     async def _turn(self) -> None:
         """Wait until the installation, all workers together, may read another page."""

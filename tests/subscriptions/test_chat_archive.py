@@ -1,18 +1,22 @@
 """What was said in a room is shown, once and as long as nobody deletes it, whatever the log looks like."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from typing import Any
 
 import pytest
+from websockets.asyncio.client import connect
+from websockets.typing import Subprotocol
 
 from ivs.client import Aws
-from server.runtime import Resolved
+from server.runtime import Resolved, Runtime
 from tests.accounts import delete_user, metric
-from tests.chat_logs import Hall, archivist, with_logs
-from tests.chatting import DELETE, send
-from tests.client import Client
+from tests.chat_logs import LOG_GROUP, Hall, archivist, with_logs
+from tests.chat_socket import ChatSocket
+from tests.chatting import DELETE, TOKEN, send
+from tests.client import Client, Registered
 from tests.conftest import Emulator, StartServer
 from tests.subscriptions.queues import make_queue
 from tests.waiting import eventually
@@ -35,35 +39,50 @@ async def records(hall: Hall, outcome: str) -> float:
 async def test_from_the_room_to_the_replay(
     start_server: StartServer, here: Resolved, emulator: Emulator, aws: Aws
 ) -> None:
-    """Everything in its place: the worker, its queue, tokens, and a broadcast that runs."""
+    """Everything in its place: the worker, its queue, the room's socket, and a broadcast that runs."""
     foundations = replace(await with_logs(here, aws), events_queue_url=await followed(aws))
     quick = {"chat_archive_seconds": 0.3, "chat_archive_settle_seconds": 2.0}
-    async with start_server(resolved=foundations, **quick) as server:
-        client = Client(server.url)
-        hall = await Hall.open(server.runtime, emulator, client)
-        viewer = await client.register()
-        stream = str((await emulator.control("broadcasts", {"channelArn": hall.channel_arn}))["streamId"])
-        await emulator.control(f"broadcasts/{stream}/start")
-        said = [await hall.say("hello", hall.room.owner), await hall.say("hello yourself", viewer)]
+    with ChatSocket() as socket:
+        socket.emulator_url = str(here.aws.endpoint_url)
+        async with start_server(resolved=foundations, chat_endpoint=socket.url, **quick) as server:
+            await replayed(server.url, server.runtime, emulator)
 
-        async def shown() -> bool:
-            return [one["ivsMessageId"] for one in await hall.messages()] == said
 
-        await eventually(shown, "what is said is shown while the stream is live")
-        first, second = await hall.messages()
-        assert first["sentBy"]["username"] == first["senderName"] == hall.room.owner.username
-        assert (second["sentBy"]["username"], second["isGuest"]) == (viewer.username, False)
-        assert [one["ivsMessageId"] for one in first["stream"]["chatMessages"]["nodes"]] == said
-        assert 0 <= first["offsetMs"] <= second["offsetMs"] < 30_000
-        said.append(await hall.say("bye", viewer))
-        await emulator.control(f"broadcasts/{stream}/end")
+async def speak(hall: Hall, who: Registered, content: str) -> str:
+    """Enter the room through its socket and say something; return the message's id."""
+    given = await send(hall.client, TOKEN, who.token, chatRoomId=hall.room.id)
+    entry = connect(given["chatRoom"]["endpoint"], subprotocols=[Subprotocol(given["token"])], proxy=None)
+    async with entry as connection:
+        await connection.send(json.dumps({"Action": "SEND_MESSAGE", "RequestId": "1", "Content": content}))
+        return str(json.loads(await connection.recv())["Id"])
 
-        async def settled() -> bool:
-            return await hall.state("read_after IS NULL") is True
 
-        await eventually(settled, "the log is read for the last time")
-        assert [one["ivsMessageId"] for one in await hall.messages()] == said
-        await client.aclose()
+async def replayed(url: str, runtime: Runtime, emulator: Emulator) -> None:
+    client = Client(url)
+    hall = await Hall.open(runtime, emulator, client)
+    viewer = await client.register()
+    stream = str((await emulator.control("broadcasts", {"channelArn": hall.channel_arn}))["streamId"])
+    await emulator.control(f"broadcasts/{stream}/start")
+    said = [await speak(hall, hall.room.owner, "hello"), await speak(hall, viewer, "hello yourself")]
+
+    async def shown() -> bool:
+        return [one["ivsMessageId"] for one in await hall.messages()] == said
+
+    await eventually(shown, "what is said is shown while the stream is live")
+    first, second = await hall.messages()
+    assert first["sentBy"]["username"] == first["senderName"] == hall.room.owner.username
+    assert (second["sentBy"]["username"], second["isGuest"]) == (viewer.username, False)
+    assert [one["ivsMessageId"] for one in first["stream"]["chatMessages"]["nodes"]] == said
+    assert 0 <= first["offsetMs"] <= second["offsetMs"] < 30_000
+    said.append(await speak(hall, viewer, "bye"))
+    await emulator.control(f"broadcasts/{stream}/end")
+
+    async def settled() -> bool:
+        return await hall.state("read_after IS NULL") is True
+
+    await eventually(settled, "the log is read for the last time")
+    assert [one["ivsMessageId"] for one in await hall.messages()] == said
+    await client.aclose()
 
 
 async def followed(aws: Aws) -> str:
@@ -271,6 +290,38 @@ async def test_late_lines_are_found(hall: Hall) -> None:
     assert await hall.work() == 0
 
 
+async def test_an_end_that_we_hear_of_late(hall: Hall) -> None:
+    """While a window is read that lies behind it altogether: the log is read from the beginning all the same."""
+    stream = await hall.start(-3600)
+    await hall.log(hall.message("first", -3500), second=-3500)
+    assert await hall.work() == 1
+    await hall.log(hall.message("very late", -3000), second=-3000)
+    await hall.log(hall.message("second", -40), hall.message("third", -39), second=-40)
+    hall.archivist = archivist(hall.runtime, settle=0, page_records=1, pages=1)
+    assert await hall.work() == 1
+    assert await hall.contents() == ["first", "second"]
+    await hall.end(stream, -20)
+    hall.archivist = archivist(hall.runtime, settle=0)
+    assert await hall.work() == 1
+    assert await hall.contents() == ["first", "second", "third"]
+    assert await hall.work() == 1
+    assert await hall.contents() == ["first", "very late", "second", "third"]
+    assert await hall.work() == 0
+
+
+async def test_a_stream_whose_end_is_lost(hall: Hall) -> None:
+    """Is over when the next one begins, and not read for ever."""
+    lost, live = await hall.start(-600), await hall.start(-100)
+    await hall.log(hall.message("before", -300), second=-300)
+    hall.archivist = archivist(hall.runtime, settle=5)
+    assert await hall.work() == 2
+    left = await hall.sql(
+        "SELECT ivs_stream_id, read_after IS NULL FROM chat_archives JOIN streams ON streams.id = stream_id"
+    )
+    assert sorted(left) == sorted([(lost, True), (live, False)])
+    assert await hall.contents() == ["before"]
+
+
 async def test_looks_after_the_end(hall: Hall) -> None:
     stream = await hall.start()
     assert await hall.work() == 1
@@ -323,6 +374,48 @@ async def test_amazon_refuses_for_a_while(hall: Hall, emulator: Emulator) -> Non
     await emulator.lift_faults()
     assert await hall.work() == 1
     assert await hall.contents() == ["patience"]
+    assert await hall.state("attempts, error") == (0, None)
+
+
+@pytest.mark.parametrize(
+    ("kind", "details", "code"),
+    [
+        ("throttle", {}, "ThrottlingException"),
+        ("error", {"code": "ServiceUnavailableException", "status": 503}, "ServiceUnavailableException"),
+        ("drop-after", {}, "ConnectionClosedError"),
+    ],
+)
+async def test_amazon_fails_in_the_middle(
+    hall: Hall, emulator: Emulator, kind: str, details: dict[str, Any], code: str
+) -> None:
+    """What was read stays, and the reading goes on where it was."""
+    await hall.start()
+    hall.archivist = archivist(hall.runtime, page_records=1)
+    await hall.log(hall.message("one", -30), hall.message("two", -29))
+    await emulator.fault("FilterLogEvents", kind, skip=1, times=None, **details)
+    failed = f'streamcat_chat_archive_turns_total{{outcome="{code}"}}'
+    before = await metric(hall.client.url, failed)
+    assert await hall.work() == 1
+    assert await metric(hall.client.url, failed) == before + 1
+    assert await hall.contents() == ["one"]
+    assert await hall.state("mark IS NOT NULL, attempts, error") == (True, 1, code)
+    await emulator.lift_faults()
+    asked = len(await emulator.calls("FilterLogEvents"))
+    assert await hall.work() == 1
+    assert await hall.contents() == ["one", "two"]
+    tokens = [call["params"].get("nextToken") for call in await emulator.calls("FilterLogEvents")]
+    assert tokens[asked] == tokens[1]
+
+
+async def test_a_log_group_that_is_missing(hall: Hall) -> None:
+    await hall.start()
+    await hall.runtime.aws.call("logs", "delete_log_group", logGroupName=LOG_GROUP)
+    assert await hall.work() == 1
+    assert await hall.state("attempts, error") == (1, "ResourceNotFoundException")
+    await hall.runtime.aws.call("logs", "create_log_group", logGroupName=LOG_GROUP)
+    await hall.log(hall.message("after all"))
+    assert await hall.work() == 1
+    assert await hall.contents() == ["after all"]
     assert await hall.state("attempts, error") == (0, None)
 
 
