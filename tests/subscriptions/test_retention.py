@@ -16,8 +16,15 @@ from subscriptions.bus import Bus
 from subscriptions.publish import Publisher
 from subscriptions.retention import DELETED, Retention, RetentionConfig
 from tests import factories
+from tests.accounts import sql
+from tests.client import Client
+from tests.conftest import Emulator, StartServer
 from tests.registration import open_sessions
+from tests.studio import Studio
 
+TIMELINES = """
+query($name: String!) { channel(by: {name: $name}) { streams { nodes { state events { nodes { name } } } } } }
+"""
 TABLES = ("received_events", "chat_messages", "chat_deletions")
 
 
@@ -95,6 +102,61 @@ async def test_messages_stay_without_a_limit(here: Resolved, sessions: Sessions,
     await fill(sessions, room, 5000)
     assert await retention(here, sessions, chat_days=None).run_due() == 2
     assert await left(sessions) == [[], [5000], []]
+
+
+@pytest.mark.parametrize("table", ["channels", "stages"])
+async def test_what_may_yet_be_matched_stays(here: Resolved, sessions: Sessions, room: UUID, table: str) -> None:
+    await fill(sessions, room, 41, 31)
+
+    async def owner(state: str) -> None:
+        changed = text(f"""
+        UPDATE {table} SET arn = NULL, provisioning = '{state}', created_at = now() - interval '40 days',
+          provision_after = CASE '{state}' WHEN 'PENDING' THEN now() END
+        """)  # noqa: S608 - our names
+        async with sessions() as session, session.begin():
+            await session.execute(changed)
+
+    await owner("PENDING")
+    await retention(here, sessions).run_due()
+    assert await left(sessions) == [[31], [], []]
+    assert await retention(here, sessions).run_due() == 0
+    await owner("FAILED")
+    assert await retention(here, sessions).run_due() == 1
+    assert await left(sessions) == [[], [], []]
+
+
+async def test_what_is_live_keeps_its_timeline(start_server: StartServer, here: Resolved, emulator: Emulator) -> None:
+    async with start_server(worker=False, resolved=here) as server:
+        client = Client(server.url)
+        await outlived(await Studio.open(server.runtime, emulator, client))
+        await client.aclose()
+
+
+async def outlived(studio: Studio) -> None:
+    state = "IVS Stream State Change"
+    await studio.tell(state, 1, event_name="Stream Start", stream_id="st-over")
+    await studio.tell(state, 2, event_name="Stream End", stream_id="st-over")
+    await studio.tell(state, 3, event_name="Stream Start", stream_id="st-live")
+    before = await timelines(studio)
+    assert before == [("LIVE", ["Stream Start"]), ("ENDED", ["Stream Start", "Stream End"])]
+    await sql(studio.runtime, "UPDATE received_events SET received_at = now() - interval '31 days'")
+    config = RetentionConfig(events_days=30, chat_days=20, deletions_days=10, batch_rows=100)
+    job = Retention(studio.runtime.services.publisher, config)
+    assert await job.run_due() == 2
+    # Of what is over the stream stays, with all that its events told of it.
+    assert await timelines(studio) == [("LIVE", ["Stream Start"]), ("ENDED", [])]
+    await studio.tell(state, 4, event_name="Stream End", stream_id="st-live")
+    assert await job.run_due() == 1
+    assert await timelines(studio) == [("ENDED", ["Stream End"]), ("ENDED", [])]
+
+
+async def timelines(studio: Studio) -> list[tuple[str, list[str]]]:
+    """Return the state and the names of the events of each stream, as the owner sees them, the newest first."""
+    data = await studio.client.data(TIMELINES, {"name": studio.user.username}, token=studio.user.token)
+    return [
+        (stream["state"], [event["name"] for event in stream["events"]["nodes"]])
+        for stream in data["channel"]["streams"]["nodes"]
+    ]
 
 
 async def test_workers_do_not_wait_for_each_other(here: Resolved, sessions: Sessions, room: UUID) -> None:
