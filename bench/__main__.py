@@ -5,9 +5,16 @@ import sys
 
 from bench import chat_review, documents
 from bench.ingest import run as ingest
+from bench.metrics import run as metrics
 from bench.reads import run as reads
 
-ALL = {"chat_review": chat_review.main, "documents": documents.main, "ingest": ingest.main, "reads": reads.main}
+ALL = {
+    "chat_review": chat_review.main,
+    "documents": documents.main,
+    "ingest": ingest.main,
+    "metrics": metrics.main,
+    "reads": reads.main,
+}
 
 
 def main() -> int:
