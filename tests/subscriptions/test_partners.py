@@ -207,7 +207,8 @@ async def test_a_type_that_takes_no_preset(here: Resolved, start_server: StartSe
 async def test_a_deleted_channel_makes_no_trouble(
     here: Resolved, start_server: StartServer, emulator: Emulator
 ) -> None:
-    async with star(start_server, here, emulator, partner_followers=1) as one:
+    # No second try may be on its way when the channel goes.
+    async with star(start_server, here, emulator, partner_followers=1, provision_first_pause_seconds=60.0) as one:
         before = await metric(one.running.url, OUTCOME % "gone")
         late = await emulator.control("faults", {"operation": "UpdateChannel", "kind": "late", "seconds": 300})
         await one.fans[0].done(FOLLOW, channelId=one.owner.id)
