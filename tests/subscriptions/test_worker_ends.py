@@ -22,7 +22,7 @@ from tests.subscriptions.test_queue import applied, locked
 from tests.waiting import eventually
 from tests.watching import Watcher, watching
 
-VISIBILITY = {"events_visibility_seconds": 2}
+QUEUE = {"events_consumers": 1, "events_visibility_seconds": 2}
 
 
 @dataclass
@@ -66,8 +66,8 @@ def opened(tmp_path: Path, here: Resolved, queue: Queue, start_server: StartServ
     async def open_site(*, worker: bool) -> AsyncIterator[Site]:
         ours = replace(here, events_queue_url=queue.url)
         async with (
-            start_server(resolved=ours, worker=worker, **VISIBILITY) as running,
-            serve(tmp_path / "worker", ours, shutdown_seconds=30, **VISIBILITY) as (url, program),
+            start_server(resolved=ours, worker=worker, **QUEUE) as running,
+            serve(tmp_path / "worker", ours, shutdown_seconds=30, **QUEUE) as (url, program),
         ):
             client = Client(running.url)
             user = await client.register()
