@@ -41,7 +41,11 @@ class Relay:
         return make_url(url).set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        far_reader, far_writer = await asyncio.open_connection(*self._target)
+        try:
+            far_reader, far_writer = await asyncio.open_connection(*self._target)
+        except OSError:
+            writer.transport.abort()
+            return
         if self._server is None or not self._server.is_serving():
             # Cut in the meantime.
             writer.transport.abort()
