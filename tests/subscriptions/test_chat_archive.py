@@ -443,17 +443,32 @@ async def test_a_mark_that_amazon_has_forgotten(hall: Hall, emulator: Emulator) 
     assert await hall.state("window_end, error") == (None, None)
 
 
-async def test_two_workers_share(hall: Hall) -> None:
+async def test_all_workers_together_read_so_many_pages_a_second(hall: Hall, emulator: Emulator) -> None:
+    await hall.end(await hall.start(-60), -40)
+    await hall.start(-30)
+    await hall.log(*(hall.message(str(number), -20 + number) for number in range(2)), second=-20)
+    workers = [archivist(hall.runtime, page_records=1, batch=1, reads_per_second=5) for _ in range(2)]
+    await workers[0].run_due()
+    await hall.sql("UPDATE chat_archives SET read_after = now() WHERE read_after IS NOT NULL")
+    await asyncio.gather(*(worker.run_due() for worker in workers))
+    moments = [call["at"] for call in await emulator.calls("FilterLogEvents")]
+    assert len(moments) >= 5
+    # On average: each call has its own way to the emulator.
+    assert (moments[-1] - moments[0]) / (len(moments) - 1) > 0.18
+
+
+async def test_two_workers_share(hall: Hall, emulator: Emulator) -> None:
     await hall.start()
     await hall.log(hall.message("once"))
-    both = await asyncio.gather(hall.archivist.run_due(), archivist(hall.runtime).run_due())
-    assert sorted(both) == [0, 1]
+    slow, turn = await begun(hall, emulator)
+    assert await archivist(hall.runtime).run_due() == 0
+    await emulator.lift_fault(slow)
+    assert await turn == 1
     assert await hall.contents() == ["once"]
 
 
-async def test_who_has_lost_the_lease_changes_nothing(hall: Hall, emulator: Emulator) -> None:
-    await hall.start()
-    await hall.log(hall.message("once"))
+async def begun(hall: Hall, emulator: Emulator) -> tuple[dict[str, Any], asyncio.Task[int]]:
+    """Let a worker ask for a page; return what keeps Amazon from answering, and the worker's turn."""
     slow = await emulator.control("faults", {"operation": "FilterLogEvents", "kind": "late", "seconds": 60})
     turn = asyncio.create_task(hall.archivist.run_due())
 
@@ -462,6 +477,13 @@ async def test_who_has_lost_the_lease_changes_nothing(hall: Hall, emulator: Emul
         return [call["status"] for call in calls] == [None]
 
     await eventually(taken, "the page is asked for")
+    return slow, turn
+
+
+async def test_who_has_lost_the_lease_changes_nothing(hall: Hall, emulator: Emulator) -> None:
+    await hall.start()
+    await hall.log(hall.message("once"))
+    slow, turn = await begun(hall, emulator)
     assert await hall.work() == 1
     state = await hall.state("read_until, read_after")
     await emulator.lift_fault(slow)
@@ -471,8 +493,15 @@ async def test_who_has_lost_the_lease_changes_nothing(hall: Hall, emulator: Emul
 
 
 async def test_a_stream_of_long_ago_is_not_taken_up(hall: Hall) -> None:
-    await hall.start()
-    await hall.end(await hall.start(-50), -40)
-    await hall.sql("UPDATE streams SET id = '00000000-0000-7000-8000-000000000001' WHERE ended_at IS NOT NULL")
-    # What is live is, however long we have known it.
+    """But what is live is, however long we have known it."""
+    await hall.end(await hall.start(-60), -50)
+    live = await hall.start(-40)
+    await hall.sql("UPDATE channels SET live_stream_id = NULL, live_since = NULL")
+    await hall.sql("UPDATE streams SET id = CAST('00000000-0000-7000-8000-' || right(id::text, 12) AS uuid)")
+    await hall.sql("""
+    UPDATE channels SET live_stream_id = streams.id, live_since = streams.started_at
+      FROM streams WHERE streams.channel_id = channels.id AND streams.ended_at IS NULL
+    """)
     assert await hall.work() == 1
+    query = "SELECT ivs_stream_id FROM chat_archives JOIN streams ON streams.id = stream_id"
+    assert await hall.sql(query) == [(live,)]
