@@ -422,6 +422,8 @@ async def test_a_log_group_that_is_missing(hall: Hall) -> None:
 async def test_a_refusal_for_a_week_is_the_last(hall: Hall, emulator: Emulator) -> None:
     stream = await hall.start(-8 * 86_400)
     await hall.end(stream, -7 * 86_400 - 60)
+    # Of a log group in which nobody has ever said anything, no log is asked for.
+    await hall.log(hall.message("of today"))
     await emulator.fault("FilterLogEvents", "error", code="AccessDeniedException", status=400, times=None)
     assert await hall.work() == 1
     assert await hall.state("read_after, error") == (None, "AccessDeniedException")
