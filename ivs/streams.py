@@ -48,9 +48,13 @@ async def live_streams(aws: Aws) -> dict[tuple[str, str], LiveStream]:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What Amazon keeps of a stream for 60 days. `ended_at` is null while it goes on; all is, if nothing is kept."""
+    """What Amazon keeps of a stream for 60 days; nothing but that it is not known, if nothing is kept.
+
+    `started_at` is null for one that has not started, `ended_at` for one that goes on.
+    """
 
     is_known: bool
+    started_at: datetime | None = None
     ended_at: datetime | None = None
 
 
@@ -62,8 +66,9 @@ async def session(aws: Aws, channel_arn: str, stream_id: str) -> Session:
         if error.code in _UNKNOWN:
             return Session(is_known=False)
         raise
-    ended_at = answer["streamSession"].get("endTime")
-    return Session(is_known=True, ended_at=ended_at and ended_at.astimezone(UTC))
+    told = answer["streamSession"]
+    started_at, ended_at = (moment and moment.astimezone(UTC) for moment in map(told.get, ("startTime", "endTime")))
+    return Session(is_known=True, started_at=started_at, ended_at=ended_at)
 
 
 def event(channel_arn: str, stream_id: str, name: StreamEventName, at: datetime) -> Event:

@@ -78,6 +78,13 @@ _HEALTH = f"""CASE
  WHEN starved_at IS NOT NULL AND (recovered_at IS NULL OR starved_at > recovered_at) THEN 'STARVING'
  ELSE 'HEALTHY' END"""
 
+# Of these an end is missing, or a start, or there is but the end of a recording, which goes on for a while and perhaps
+# with the next stream.
+_UNSETTLED = """(state IN ('LIVE', 'STARTING') OR (state = 'ENDED'
+ AND (started_at IS NULL OR (stream_ended_at IS NULL AND session_ended_at IS NULL))))"""
+UNSETTLED = text(_UNSETTLED)
+"""Of which streams Amazon has to be asked; without binds, for their index."""
+
 
 class Stream(Base):
     """One broadcast on a channel, known by the id that IVS gave it, with the title and category of its start."""

@@ -17,6 +17,7 @@ The control door, JSON over HTTP below `/_emulator/`. A refusal is `{"error": se
 | DELETE faults, faults/ID | | lifts all faults, or one; calls that wait go on at once |
 | POST limits | enforce* | AWS's requests per second on or off (off at start) |
 | POST settings | silenceSeconds (30), creatingSeconds (0), quotas {kind: n}, recordingOutcome | answers all of them |
+| POST clock | at | stops the clock there, through what happens by itself until then; without `at` it goes again |
 | POST tokens/check | token*, use | claims of a valid chat or stage token, else 403; `use` spends a chat token |
 | POST owners | region*, owners* [{name*, tags, channel, room, live}] | see `control_bulk` |
 | POST broadcasts | channelArn* | an encoder connects: Session Created; answers streamId |

@@ -2,9 +2,10 @@
 
 from collections.abc import Callable
 from dataclasses import asdict, fields
+from datetime import datetime
 from typing import Any
 
-from ivs.emulator import recordings, tokens
+from ivs.emulator import broadcasts, recordings, tokens
 from ivs.emulator.errors import ControlError
 from ivs.emulator.faults import Fault
 from ivs.emulator.store import Doc
@@ -78,6 +79,22 @@ def set_settings(world: World, body: Doc) -> Any:
     return {**shown, "recordingOutcome": settings.recording_outcome}
 
 
+def set_clock(world: World, body: Doc) -> Any:
+    """POST clock: stop it at a moment, through all that happens by itself on the way; `at` null lets it go again."""
+    at = body.get("at")
+    if at is None:
+        world.set_clock(None)
+        return {}
+    try:
+        moment = datetime.fromisoformat(str(at)).timestamp()
+    except ValueError as error:
+        raise ControlError(400, "at must be a time in ISO 8601, or null.") from error
+    for one in [*recordings.due(world, moment), moment]:
+        world.set_clock(one)
+        broadcasts.sweep(world)
+    return {}
+
+
 def check_token(world: World, body: Doc) -> Any:
     """POST tokens/check: the claims of a chat or stage token that is valid now."""
     return {"claims": tokens.check(world, str(body.get("token", "")), use=bool(body.get("use", False)))}
@@ -93,5 +110,6 @@ ACTIONS: dict[tuple[str, str], Callable[..., Any]] = {
     ("DELETE", r"faults/(\d+)"): clear_faults,
     ("POST", "limits"): set_limits,
     ("POST", "settings"): set_settings,
+    ("POST", "clock"): set_clock,
     ("POST", "tokens/check"): check_token,
 }

@@ -69,6 +69,12 @@ def sweep(world: World) -> None:
             _close(world, recording)
 
 
+def due(world: World, at: float) -> list[float]:
+    """The moments until then at which a window will have passed, in their order."""
+    closing = (recording["closesAt"] for recording in world.store.all("recording"))
+    return sorted({moment for moment in closing if moment is not None and world.now() < moment <= at})
+
+
 def _close(world: World, recording: Doc) -> None:
     outcome = world.settings.recording_outcome
     if outcome == "end-failure":

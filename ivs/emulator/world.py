@@ -74,6 +74,7 @@ class World:
         self.limits = Limits()
         self._lock = threading.RLock()
         self._outbox: list[Event] = []
+        self._stands_at: float | None = None
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -99,8 +100,12 @@ class World:
             deliver(event, self.account)
 
     def now(self) -> float:
-        """Epoch seconds."""
-        return time.time()
+        """Epoch seconds: the real ones, unless the clock stands."""
+        return time.time() if self._stands_at is None else self._stands_at
+
+    def set_clock(self, at: float | None) -> None:
+        """Lets the clock stand at these epoch seconds; None lets it go with the real one again."""
+        self._stands_at = at
 
     def emit(self, kind: str, resources: list[str], detail: Doc, region: str) -> None:
         """Puts an event on the region's default bus when the transaction ends; `kind` is its detail-type."""
@@ -160,6 +165,7 @@ class World:
             self.store.clear()
             self._outbox.clear()
             self.settings = Settings()
+            self.set_clock(None)
         self.calls.clear()
         self.faults.clear()
         self.limits.set(enforce=False)

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Integer, Text, any_, bindparam, literal, or_, select, text
+from sqlalchemy import Integer, Text, any_, bindparam, func, literal, or_, select, text, union
 from sqlalchemy.dialects.postgresql import ARRAY
 from sqlalchemy.ext.asyncio import AsyncSession
 
@@ -17,14 +17,16 @@ from ivs import streams
 from ivs.client import Aws
 from ivs.errors import AwsError
 from ivs.events import Event, StreamEventName
-from ivs.streams import LiveStream
+from ivs.streams import LiveStream, Session
 from models import Channel, Stream, StreamHealth, StreamState
+from models.stream import UNSETTLED
 from subscriptions.ingest import Ingest
 from subscriptions.publish import Publisher
 from subscriptions.reconcile.rounds import ROUNDS, ReconcilerConfig, Rotation, failed, is_our_turn, make_up
 
 # Of one round, below the 5 per second that Amazon grants; the rest is for the next.
 _SESSIONS_AT_ONCE: Final = 20
+_ASKED_FOR: Final = timedelta(days=1)
 
 # A row that somebody else works on is updated in the next round; who waits for nobody cannot wait in a circle.
 _STORE_VIEWS: Final = text("""
@@ -46,12 +48,14 @@ UPDATE streams SET concurrent_views = stale.views FROM stale WHERE streams.id = 
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A stream as the database has it."""
+    """A stream as the database has it; `over_at` is its end as far as it is known from itself."""
 
     channel_arn: str
     stream_id: str
     state: StreamState
+    first_seen_at: datetime
     started_at: datetime | None
+    over_at: datetime | None
     health: StreamHealth | None
 
 
@@ -81,17 +85,13 @@ class StreamReconciler:
         async with self._publisher.transaction() as transaction:
             ours = await _ours(transaction.session, {arn for arn, _ in listed})
             listed = {key: one for key, one in listed.items() if one.channel_arn in ours}
-            known = await _known(transaction.session, listed)
+            known = await _known(transaction.session, listed, began)
         missing = list(_not_told(listed, known, began))
-        unlisted = [
-            one
-            for key, one in known.items()
-            if key not in listed and one.state is StreamState.LIVE and self._is_settled(one, began)
-        ]
+        unlisted = [one for key, one in known.items() if key not in listed and self._is_settled(one, began)]
         outcome = "ok"
         for one in self._asked.some(unlisted):
             try:
-                missing += await self._end(one, began)
+                missing += await self._untold(one, began)
             except AwsError as error:
                 # The others must not wait for the one.
                 outcome = failed(error)
@@ -108,14 +108,27 @@ class StreamReconciler:
                 await transaction.session.execute(_STORE_VIEWS, told)
 
     def _is_settled(self, one: Known, began: datetime) -> bool:
-        return one.started_at is None or one.started_at < began - timedelta(seconds=self.config.grace)
+        return (one.started_at or one.first_seen_at) < began - timedelta(seconds=self.config.grace)
 
-    async def _end(self, one: Known, now: datetime) -> list[Event]:
-        """Return the end of a stream that is not listed, if Amazon knows of one, or nothing of the stream."""
+    async def _untold(self, one: Known, now: datetime) -> Iterator[Event]:
+        """Return what is missing of a stream that is not listed, if Amazon knows of it, or nothing of the stream."""
         session = await streams.session(self._aws, one.channel_arn, one.stream_id)
-        if session.is_known and session.ended_at is None:
-            return []
-        return [streams.event(one.channel_arn, one.stream_id, StreamEventName.STREAM_END, session.ended_at or now)]
+        return _rest(one, session, now)
+
+
+def _rest(one: Known, session: Session, now: datetime) -> Iterator[Event]:
+    """Yield start and end of a stream as far as they are missing; an end now if we alone believe that it goes on."""
+    key = one.channel_arn, one.stream_id
+    if one.started_at is None and session.started_at is not None:
+        yield streams.event(*key, StreamEventName.STREAM_START, session.started_at)
+    over_at = session.ended_at
+    if over_at is None and not session.is_known and one.state is not StreamState.ENDED:
+        over_at = now
+    if one.over_at is None and over_at is not None:
+        has_started = one.started_at is not None or session.started_at is not None
+        # One that never started has no end but its session's.
+        name = StreamEventName.STREAM_END if has_started else StreamEventName.SESSION_ENDED
+        yield streams.event(*key, name, over_at)
 
 
 def _not_told(
@@ -140,11 +153,33 @@ async def _ours(session: AsyncSession, arns: Collection[str]) -> set[str]:
     return set((await session.execute(select(Channel.arn).where(wanted))).scalars())  # type: ignore[arg-type]
 
 
-async def _known(session: AsyncSession, listed: dict[tuple[str, str], LiveStream]) -> dict[tuple[str, str], Known]:
-    """Return the streams that are listed, or that we believe to be live."""
-    columns = (Channel.arn, Stream.ivs_stream_id, Stream.state, Stream.started_at, Stream.health)
-    every = select(*columns).join(Stream, Stream.channel_id == Channel.id).where(Channel.arn.is_not(None))
-    ids = any_(literal([stream_id for _, stream_id in listed], ARRAY(Text)))
-    wanted = or_(Channel.live_stream_id == Stream.id, Stream.ivs_stream_id == ids)
-    rows: Any = await session.execute(every.where(wanted))
+async def _known(
+    session: AsyncSession, listed: dict[tuple[str, str], LiveStream], began: datetime
+) -> dict[tuple[str, str], Known]:
+    """Return the streams that are listed, and those of which an end or a start is missing, also behind a later one."""
+    arns, ids = ([key[place] for key in listed] for place in (0, 1))
+    of_list = (
+        select(Stream.id)
+        .join(Channel, Channel.id == Stream.channel_id)
+        .where(Channel.arn == any_(literal(arns, ARRAY(Text))), Stream.ivs_stream_id == any_(literal(ids, ARRAY(Text))))
+    )
+    # Of what Amazon knows nothing it is asked no more after a while; what is shown as live is never left so.
+    recent = or_(Stream.state == StreamState.LIVE, Stream.created_at > began - _ASKED_FOR)
+    wanted = union(of_list, select(Stream.id).where(UNSETTLED, recent)).subquery()
+    columns = (
+        Channel.arn,
+        Stream.ivs_stream_id,
+        Stream.state,
+        Stream.first_seen_at,
+        Stream.started_at,
+        func.coalesce(Stream.stream_ended_at, Stream.session_ended_at),
+        Stream.health,
+    )
+    found = (
+        select(*columns)
+        .join(Stream, Stream.channel_id == Channel.id)
+        .join(wanted, wanted.c.id == Stream.id)
+        .where(Channel.arn.is_not(None))
+    )
+    rows: Any = await session.execute(found)
     return {(row[0], row[1]): Known(*row) for row in rows}

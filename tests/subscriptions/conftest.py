@@ -5,8 +5,11 @@ import pytest
 
 from ivs.client import Aws, open_aws
 from server.runtime import Resolved
-from tests.conftest import Emulator
+from tests.client import Client
+from tests.conftest import Emulator, Running, StartServer
+from tests.owners import Owner
 from tests.registration import fresh_database
+from tests.subscriptions.comparing import Stage
 from tests.subscriptions.queues import Queue, make_queue
 
 
@@ -34,3 +37,22 @@ async def here(resolved: Resolved, database_url: str, emulator: Emulator) -> Asy
     async with fresh_database(database_url) as url:
         yield replace(resolved, database_url=url, bus_url=url)
     await emulator.lift_faults()
+
+
+@pytest.fixture(scope="module")
+async def deaf(start_server: StartServer, resolved: Resolved, aws: Aws) -> AsyncIterator[Running]:
+    """A server that compares all the time, and whose queue no event ever reaches."""
+    queue = await make_queue(aws)
+    async with fresh_database(resolved.database_url) as url:
+        here = replace(resolved, database_url=url, bus_url=url, events_queue_url=queue.url)
+        async with start_server(resolved=here, reconcile_seconds=0.1, reconcile_grace_seconds=0.0) as running:
+            yield running
+
+
+@pytest.fixture
+async def stage(deaf: Running, emulator: Emulator) -> AsyncIterator[Stage]:
+    await emulator.lift_faults()
+    client = Client(deaf.url)
+    yield Stage(await Owner.register(client, deaf.runtime), emulator)
+    await emulator.lift_faults()
+    await client.aclose()

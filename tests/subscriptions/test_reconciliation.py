@@ -1,29 +1,21 @@
 """No event comes at all: what is live is true all the same, and what comes late after all changes nothing."""
 
 import json
-from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
-from typing import Any
-
-import pytest
 
 from ivs.client import Aws
 from server.runtime import Resolved
-from tests.accounts import metric, sql
+from tests.accounts import sql
 from tests.client import Client, open_socket
 from tests.conftest import Emulator, Running, StartServer
 from tests.owners import Owner
 from tests.registration import fresh_database
 from tests.removals import go_live
+from tests.subscriptions.comparing import Stage
 from tests.subscriptions.queues import make_queue
 from tests.waiting import eventually
 
-STREAMS = """
-query($id: ID!) {
-  channel(by: {id: $id}) { isLive currentStream { health } streams { nodes { state startedAt endedAt } } }
-}
-"""
 VIEWS = """
 query($id: ID!) {
   channel(by: {id: $id}) { currentStream { concurrentViews } streams { nodes { concurrentViews } } }
@@ -33,63 +25,6 @@ TIMELINE = """
 query($id: ID!) { channel(by: {id: $id}) { streams { nodes { events { nodes { name } } } } } }
 """
 WATCH = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
-ROUNDS = 'streamcat_reconcile_rounds_total{outcome="%s",subject="streams"}'
-
-
-@pytest.fixture(scope="module")
-async def deaf(start_server: StartServer, resolved: Resolved, aws: Aws) -> AsyncIterator[Running]:
-    """A server that compares all the time, and whose queue no event ever reaches."""
-    queue = await make_queue(aws)
-    async with fresh_database(resolved.database_url) as url:
-        here = replace(resolved, database_url=url, bus_url=url, events_queue_url=queue.url)
-        async with start_server(resolved=here, reconcile_seconds=0.1, reconcile_grace_seconds=0.0) as running:
-            yield running
-
-
-@dataclass
-class Stage:
-    """An owner whose channel is watched, and Amazon's hand on it."""
-
-    owner: Owner
-    emulator: Emulator
-
-    async def seen(self) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.owner.client.data(STREAMS, {"id": self.owner.id}))["channel"]
-        return found
-
-    async def broadcast(self, stream: str) -> dict[str, Any]:
-        found: dict[str, Any] = (await self.emulator._http.get(f"/_emulator/broadcasts/{stream}")).json()
-        return found
-
-    async def becomes(self, *, is_live: bool, health: str | None = None) -> dict[str, Any]:
-        """Wait for it; return what is seen then."""
-        seen: dict[str, Any] = {}
-
-        async def so() -> bool:
-            seen.update(await self.seen())
-            current = seen["currentStream"]
-            return seen["isLive"] is is_live and (health is None or (current and current["health"]) == health)
-
-        await eventually(so, f"live: {is_live}, health: {health}")
-        return seen
-
-    async def rounds(self, more: int = 2, outcome: str = "ok") -> None:
-        """Wait for so many more rounds."""
-        before = await metric(self.owner.client.url, ROUNDS % outcome)
-
-        async def passed() -> bool:
-            return await metric(self.owner.client.url, ROUNDS % outcome) >= before + more
-
-        await eventually(passed, f"{more} more rounds with {outcome}")
-
-
-@pytest.fixture
-async def stage(deaf: Running, emulator: Emulator) -> AsyncIterator[Stage]:
-    await emulator.lift_faults()
-    client = Client(deaf.url)
-    yield Stage(await Owner.register(client, deaf.runtime), emulator)
-    await emulator.lift_faults()
-    await client.aclose()
 
 
 def moment(text: str) -> datetime:
