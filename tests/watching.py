@@ -64,14 +64,14 @@ class Watcher:
 
 @asynccontextmanager
 async def watching(
-    url: str, document: str, variables: dict[str, Any], token: str | None = None
+    url: str, document: str, variables: dict[str, Any], token: str | None = None, *, frame: bool = True
 ) -> AsyncIterator[Watcher]:
-    """A watcher that has got its first frame."""
+    """A watcher that has begun and, unless told otherwise, has got its first frame."""
     watcher = Watcher(url, document, variables, token)
     task = asyncio.create_task(watcher.run())
 
     async def begun() -> bool:
-        return bool(watcher.frames) or task.done()
+        return bool(watcher.frames if frame else watcher.begun) or task.done()
 
     await eventually(begun, "the first frame")
     try:
