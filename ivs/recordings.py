@@ -13,8 +13,11 @@ import msgspec
 from ivs.client import Aws
 from ivs.errors import AwsError, Terminal
 
+STARTED: Final = "events/recording-started.json"
 ENDED: Final = "events/recording-ended.json"
 FAILED: Final = "events/recording-failed.json"
+# Code of the error that says so of metadata.
+UNEXPECTED: Final = "MetadataUnexpected"
 
 _MOST_BYTES: Final = 1_000_000
 # S3 takes at most so many keys in one DeleteObjects.
@@ -65,27 +68,27 @@ async def metadata(aws: Aws, bucket: str, prefix: str) -> Metadata | None:
         Retryable: As `Aws.call`.
         Terminal: As `Aws.call`, and when the metadata is not what Amazon documents.
     """
-    text = await _read(aws, bucket, f"{prefix}/{ENDED}")
+    text = await read(aws, bucket, f"{prefix}/{ENDED}")
     if text is None:
         return None
     try:
         document = msgspec.json.decode(text, type=_Document)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise _unexpected(str(error)) from error
+        raise unexpected(str(error)) from error
     media = document.media
     named = media.latest_thumbnail or media.thumbnails
     return Metadata(
         playlist_key=_joined(prefix, media.hls.path, media.hls.playlist),
         thumbnail_key=await _picture(aws, bucket, _joined(prefix, named.path)) if named else None,
         duration_ms=max(0, min(int(media.hls.duration_ms), 2**31 - 1)),
-        started_at=_utc(document.recording_started_at),
-        ended_at=_utc(document.recording_ended_at),
+        started_at=utc(document.recording_started_at),
+        ended_at=utc(document.recording_ended_at),
     )
 
 
 async def failed(aws: Aws, bucket: str, prefix: str) -> bool:
     """Tell whether Amazon wrote that the recording failed; see `metadata` for what it raises."""
-    return await _read(aws, bucket, f"{prefix}/{FAILED}") is not None
+    return await read(aws, bucket, f"{prefix}/{FAILED}") is not None
 
 
 async def delete_objects(aws: Aws, bucket: str, prefix: str, *, channel_arn: str) -> int:
@@ -129,7 +132,8 @@ def belongs(prefix: str, channel_arn: str) -> bool:
     return bool(channel_id) and all(parts) and ".." not in parts and channel_id in parts[: -len(_BELOW_CHANNEL)]
 
 
-async def _read(aws: Aws, bucket: str, key: str) -> bytes | None:
+async def read(aws: Aws, bucket: str, key: str) -> bytes | None:
+    """Return a small object; null if there is none. Raises what `Aws.call` raises."""
     try:
         return await aws.content("s3", "get_object", most=_MOST_BYTES, Bucket=bucket, Key=key)
     except AwsError as error:
@@ -148,15 +152,17 @@ def _joined(*parts: str) -> str:
     steps = [step for part in parts for step in part.split("/") if step]
     key = "/".join(steps)
     if len(steps) <= len(parts[0].split("/")) or ".." in steps or len(key) > _LONGEST_KEY or not key.isprintable():
-        raise _unexpected(f"the path {'/'.join(parts[1:])!r:.200}")
+        raise unexpected(f"the path {'/'.join(parts[1:])!r:.200}")
     return key
 
 
-def _utc(time: datetime | None) -> datetime | None:
+def utc(time: datetime | None) -> datetime | None:
+    """Return a time of the metadata in UTC, which it is meant to be in if it does not say."""
     if time is None:
         return None
     return time.replace(tzinfo=UTC) if time.tzinfo is None else time.astimezone(UTC)
 
 
-def _unexpected(what: str) -> Terminal:
-    return Terminal("MetadataUnexpected", "s3.get_object", f"a recording's metadata is not as documented: {what}")
+def unexpected(what: str) -> Terminal:
+    """Return the error that says in what the metadata are not as documented."""
+    return Terminal(UNEXPECTED, "s3.get_object", f"a recording's metadata is not as documented: {what}")

@@ -50,12 +50,14 @@ async def live_streams(aws: Aws) -> dict[tuple[str, str], LiveStream]:
 class Session:
     """What Amazon keeps of a stream for 60 days; nothing but that it is not known, if nothing is kept.
 
-    `started_at` is null for one that has not started, `ended_at` for one that goes on.
+    `started_at` is null for one that has not started, `ended_at` for one that goes on, and `bucket`, where the stream
+    was to be recorded, for one that was not.
     """
 
     is_known: bool
     started_at: datetime | None = None
     ended_at: datetime | None = None
+    bucket: str | None = None
 
 
 async def session(aws: Aws, channel_arn: str, stream_id: str) -> Session:
@@ -68,7 +70,9 @@ async def session(aws: Aws, channel_arn: str, stream_id: str) -> Session:
         raise
     told = answer["streamSession"]
     started_at, ended_at = (moment and moment.astimezone(UTC) for moment in map(told.get, ("startTime", "endTime")))
-    return Session(is_known=True, started_at=started_at, ended_at=ended_at)
+    destination = told.get("recordingConfiguration", {}).get("destinationConfiguration", {})
+    bucket = destination.get("s3", {}).get("bucketName")
+    return Session(is_known=True, started_at=started_at, ended_at=ended_at, bucket=bucket)
 
 
 def event(channel_arn: str, stream_id: str, name: StreamEventName, at: datetime) -> Event:

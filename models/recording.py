@@ -6,7 +6,6 @@ As in `models.stream`, evidence only moves one way and PostgreSQL computes the s
 import enum
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
@@ -41,10 +40,12 @@ from sqlalchemy.orm import Mapped, aliased, mapped_column
 from sqlalchemy.sql.dml import ReturningUpdate
 from sqlalchemy.types import TypeEngine
 
+from models import place
 from models.base import Base, CreatedAt, Timestamp, UpdatedAt
 from models.channel import Channel
 from models.deletion import RecordingDeletion
 from models.evidence import Merger, gathered
+from models.place import RecordingEvidence, Told
 from models.statement import Statement
 from models.stream import Stream
 
@@ -126,7 +127,11 @@ def _deleted(given: Any) -> ColumnElement[bool]:
     """Return whether the owner has deleted the recording: what still comes late must not bring it back."""
     return exists().where(
         RecordingDeletion.channel_id == given.channel_id,
-        RecordingDeletion.recording_session_id == given.recording_session_id,
+        or_(
+            RecordingDeletion.recording_session_id == given.recording_session_id,
+            # What was found on S3 had another id.
+            RecordingDeletion.prefix == given.prefix,
+        ),
     )
 
 
@@ -147,27 +152,19 @@ _MERGER: Final = Merger(
 OVERDUE: Final = timedelta(hours=1)
 
 
-@dataclass(frozen=True, slots=True)
-class RecordingEvidence:
-    """What one event says about one recording, and which streams are part of it."""
-
-    recording_session_id: str
-    ivs_stream_ids: tuple[str, ...]
-    sightings: Mapping[str, Any]
-
-
 async def record(session: AsyncSession, evidence: Mapping[UUID, Sequence[RecordingEvidence]]) -> set[UUID]:
     """Merge evidence, by channel, into recordings and link their streams; return the ids of the changed channels.
 
     The streams have their rows already, and the caller holds locks on the channels': a recording that its owner
     deletes meanwhile does not come back.
     """
-    told: defaultdict[tuple[UUID, str], list[RecordingEvidence]] = defaultdict(list)
+    told: Told = defaultdict(list)
     for channel_id, about in evidence.items():
         for one in about:
             told[channel_id, one.recording_session_id].append(one)
     if not told:
         return set()
+    told = await place.by_place(session, told)
     rows = [
         {
             "channel_id": channel_id,

@@ -113,6 +113,10 @@ class Stream(Base):
     starved_at: Mapped[Timestamp | None]
     recovered_at: Mapped[Timestamp | None]
 
+    # How often S3 was searched for a recording of which no event told, and when it is again.
+    recording_looks: Mapped[int] = mapped_column(server_default=text("0"))
+    recording_look_after: Mapped[Timestamp | None]
+
     # Of the last count while it was live, and the greatest so far; see `subscriptions.viewers`.
     viewer_count: Mapped[int] = mapped_column(server_default=text("0"))
     peak_viewer_count: Mapped[int] = mapped_column(server_default=text("0"))
@@ -132,6 +136,7 @@ class Stream(Base):
     __table_args__ = (
         UniqueConstraint("channel_id", "ivs_stream_id"),
         CheckConstraint("viewer_count BETWEEN 0 AND peak_viewer_count", name="viewer_count_below_peak"),
+        CheckConstraint("recording_looks >= 0", name="recording_looks_positive"),
         CheckConstraint("char_length(title) BETWEEN 1 AND 140", name="title_length"),
         Index(
             "ix_streams_channel_id_started_at_id",
@@ -139,6 +144,11 @@ class Stream(Base):
             text("started_at DESC"),
             text("id DESC"),
             postgresql_where=text("started_at IS NOT NULL"),
+        ),
+        Index(
+            "ix_streams_unrecorded_ended_at",
+            "ended_at",
+            postgresql_where=text("recording_id IS NULL AND started_at IS NOT NULL"),
         ),
         Index("ix_streams_watched", "id", postgresql_where=text("viewer_count > 0")),
         Index(

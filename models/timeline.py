@@ -6,7 +6,7 @@ itself arrives, or was there before: who reads leaves one of the two out, so tha
 
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, exists, not_, or_
+from sqlalchemy import ColumnElement, and_, exists, func, not_, or_
 from sqlalchemy.orm import aliased
 
 from models.received import RECONCILIATION, ReceivedEvent
@@ -15,8 +15,8 @@ _HEALTH: Final = "IVS Stream Health Change"
 
 
 def _name(event: Any) -> ColumnElement[str]:
-    name: ColumnElement[str] = event.body["detail"]["event_name"].astext
-    return name
+    # Of recordings there is a status, and no name.
+    return func.coalesce(*(event.body["detail"][member].astext for member in ("event_name", "recording_status")))
 
 
 def _of_same_stream(event: Any, other: Any) -> ColumnElement[bool]:

@@ -9,6 +9,7 @@ from subscriptions.bans import Bans
 from subscriptions.chat_archive import Archivist, ChatArchiveConfig
 from subscriptions.housekeeping import Housekeeping
 from subscriptions.ingest import Ingest
+from subscriptions.reconcile.recordings import RecordingReconciler, RecordingReconcilerConfig
 from subscriptions.reconcile.rounds import ReconcilerConfig
 from subscriptions.reconcile.stages import StageReconciler
 from subscriptions.reconcile.streams import StreamReconciler
@@ -48,6 +49,7 @@ def create_worker(
         lease=settings.recordings_lease_seconds,
         first_pause=settings.recordings_first_pause_seconds,
         max_looks=settings.recordings_max_attempts,
+        lost_pause=settings.recordings_lost_seconds,
     )
     return Worker(
         [QueueConsumer(services.aws, ingest, queue) for _ in range(settings.events_consumers)],
@@ -82,6 +84,12 @@ def _reconciliation(settings: Settings, services: Services, ingest: Ingest) -> I
             config = ReconcilerConfig(interval, settings.reconcile_grace_seconds)
             compare = reconciler(services.publisher, services.aws, ingest, config).compare
             yield Job(f"reconcile-{name}", interval, compare)
+    if settings.reconcile_recordings_seconds:
+        search = RecordingReconcilerConfig(
+            settings.reconcile_recordings_seconds, settings.recordings_lost_seconds, settings.recordings_lost_looks
+        )
+        compare = RecordingReconciler(services.publisher, services.aws, ingest, search).compare
+        yield Job("reconcile-recordings", search.interval, compare)
 
 
 def _retention(settings: Settings, services: Services) -> Retention:

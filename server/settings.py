@@ -89,6 +89,20 @@ class Settings:
         "Recording configuration of new channels.",
         unset="no recording on AWS; one of the emulator's there",
     )
+    reconcile_recordings_seconds: float = _setting(
+        10.0,
+        parsers.seconds(0, 3600),
+        "Seconds between looks on S3 for recordings of which events got lost; 0 for none.",
+    )
+    recordings_lost_seconds: float = _setting(
+        60.0,
+        parsers.seconds(0, 3600),
+        "Seconds from a stream's end until its recording is looked for, if no event has told of its end; then twice as "
+        "long, and so on.",
+    )
+    recordings_lost_looks: int = _setting(
+        6, parsers.whole(1, 20), "Looks on S3 for the recording of a stream of which no event has told one."
+    )
     recordings_cdn_url: str | None = _setting(
         None,
         parsers.url("http", "https"),

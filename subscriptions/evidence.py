@@ -16,7 +16,7 @@ from ivs.events import (
     StreamEvent,
     StreamEventName,
 )
-from models.recording import RecordingEvidence
+from models.place import RecordingEvidence
 from models.stage import Sighting
 from models.stream import Evidence
 

@@ -20,7 +20,7 @@ from ivs import recordings
 from ivs.client import Aws
 from ivs.errors import AwsError
 from ivs.recordings import Metadata
-from models import Channel, Recording, RecordingDeletion, RecordingState, Stream
+from models import Channel, Recording, RecordingDeletion, RecordingState, Stream, StreamState
 from models.engine import in_short
 from models.recording import OVERDUE
 from subscriptions import live
@@ -45,6 +45,7 @@ class RecordingsConfig:
     first_pause: float = 2.0
     longest_pause: float = 600.0
     max_looks: int = 12
+    lost_pause: float = 60.0  # from a stream's end to the first look for the end of its recording, if nobody tells it
     batch: int = 8  # rows of one kind that a worker has in hand at once
 
 
@@ -120,7 +121,14 @@ class RecordingJobs:
             await self._set(row, end_failed_at=func.now(), look_after=None)
             return "failed"
         may_run = Recording.created_at + _LONGEST_RECORDING > func.now()
-        await self._set(row, look_after=case((may_run, func.now() + OVERDUE)), look_attempts=0)
+        # After its last stream's end the pause is as long as that is ago, so that each is about twice the last.
+        part = select(Stream.id).where(Stream.recording_id == Recording.id).correlate(Recording)
+        goes_on = part.where(Stream.state.not_in((StreamState.ENDED, StreamState.FAILED))).exists()
+        ended_at = part.with_only_columns(func.max(Stream.ended_at)).scalar_subquery()
+        first = timedelta(seconds=self._config.lost_pause)
+        since = func.least(func.greatest(func.now() - ended_at, first), OVERDUE)
+        pause = case((goes_on, OVERDUE), else_=since)
+        await self._set(row, look_after=case((may_run, func.now() + pause)), look_attempts=0)
         return "running"
 
     async def _store(self, row: Recording, found: Metadata) -> None:

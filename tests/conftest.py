@@ -56,6 +56,7 @@ SETTINGS: dict[str, Any] = {
     # Most tests make streams, and people on stages, that no Amazon knows.
     "reconcile_seconds": 0.0,
     "reconcile_stages_seconds": 0.0,
+    "reconcile_recordings_seconds": 0.0,
     "events_wait_seconds": 1,
     # A server that stops may have asked for events that it does not get any more; they come back after so long.
     "events_visibility_seconds": 5,

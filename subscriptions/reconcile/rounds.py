@@ -46,7 +46,8 @@ async def make_up(ingest: Ingest, missing: Sequence[Event]) -> None:
         await ingest.apply(missing[start : start + _EVENTS_AT_ONCE], door=RECONCILIATION)
     for event in missing:
         logger.info("reconciliation: %s", event.envelope.id)
-        RECONCILED.labels(event.body["detail"]["event_name"]).inc()
+        detail = event.body["detail"]
+        RECONCILED.labels(detail.get("event_name") or detail["recording_status"]).inc()
 
 
 def failed(error: AwsError) -> str:
