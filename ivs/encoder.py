@@ -7,7 +7,7 @@ events on EventBridge that AWS would. It knows no database and no GraphQL.
 import asyncio
 import math
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -38,6 +38,13 @@ class _EndedElsewhereError(Exception):
     """The broadcast was ended from the other side: StopStream, or the emulator was reset."""
 
 
+Audience = Callable[[float], Coroutine[Any, Any, None]]
+
+
+async def nobody(_seconds: float) -> None:
+    """Watch nothing."""
+
+
 async def broadcast(
     emulator_url: str,
     username: str,
@@ -47,6 +54,7 @@ async def broadcast(
     viewers: int = 25,
     minutes: float = 5.0,
     interval: float = 2.0,
+    audience: Audience = nobody,
 ) -> str:
     """Plays one whole broadcast: connects, starts, gathers viewers, starves now and then, ends.
 
@@ -60,6 +68,7 @@ async def broadcast(
         viewers: How many views there are at the most.
         minutes: How long the stream is live; more than nothing, at most LONGEST_MINUTES.
         interval: Seconds between two signs of life; shorter than the emulator's patience in any case.
+        audience: Watches for so many seconds while the stream is live, and is cancelled at its end.
 
     Returns:
         AWS's id of the stream.
@@ -84,7 +93,7 @@ async def broadcast(
         say(f"{username}'s encoder is connected ({stream}).")
         try:
             pace = minutes * 60 / ticks
-            await _play(post, stream, viewers=viewers, ticks=ticks, pace=pace, say=say, room=room)
+            await _play(post, stream, viewers=viewers, ticks=ticks, pace=pace, say=say, room=room, audience=audience)
         except _EndedElsewhereError:
             say(f"{username}'s stream was stopped from outside.")
             return stream
@@ -101,7 +110,15 @@ Post = Callable[[str, dict[str, Any]], Awaitable[dict[str, Any]]]
 
 
 async def _play(
-    post: Post, stream: str, *, viewers: int, ticks: int, pace: float, say: Callable[[str], None], room: str | None
+    post: Post,
+    stream: str,
+    *,
+    viewers: int,
+    ticks: int,
+    pace: float,
+    say: Callable[[str], None],
+    room: str | None,
+    audience: Audience,
 ) -> None:
     async def tell(what: str, **body: Any) -> None:
         try:
@@ -115,6 +132,31 @@ async def _play(
     await asyncio.sleep(pace)
     await tell("start")
     say(f"Live for {ticks * pace / 60:.4g} minutes, with up to {viewers} viewers. Ctrl-C ends it.")
+    async with _watched(audience, ticks * pace):
+        await _run(post, tell, viewers=viewers, ticks=ticks, pace=pace, say=say, room=room)
+
+
+@asynccontextmanager
+async def _watched(audience: Audience, seconds: float) -> AsyncIterator[None]:
+    """Let the audience watch while the block runs."""
+    watching = asyncio.create_task(audience(seconds))
+    try:
+        yield
+    finally:
+        watching.cancel()
+        await asyncio.gather(watching, return_exceptions=True)
+
+
+async def _run(
+    post: Post,
+    tell: Callable[..., Awaitable[None]],
+    *,
+    viewers: int,
+    ticks: int,
+    pace: float,
+    say: Callable[[str], None],
+    room: str | None,
+) -> None:
     starving = range(min(STARVE_EVERY, ticks) // 2, ticks, STARVE_EVERY)
     for tick in range(ticks):
         await tell("viewers", count=_audience(viewers, (tick + 1) / ticks))

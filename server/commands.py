@@ -11,11 +11,12 @@ from typing import Final
 
 from ivs.client import open_aws
 from ivs.delivery import ensure_delivery
-from ivs.encoder import LONGEST_MINUTES, EncoderError, broadcast
+from ivs.encoder import LONGEST_MINUTES, EncoderError, broadcast, nobody
 from ivs.errors import NO_CREDENTIALS, AwsError
 from models.migrate import MigrationError
 from schema.build import sdl
 from server import doctor, janitor, migrations, parsers, seed, serve
+from server.audience import Audience
 from server.beside import nothing_runs
 from server.embedded.datadir import DataDirectory
 from server.errors import CONFIGURATION, UNAVAILABLE, StartupError
@@ -235,6 +236,8 @@ def _simulate_live(settings: Settings, chosen: argparse.Namespace) -> None:
     if emulator_url is None:
         raise nothing_runs(settings)
 
+    # Of a server elsewhere nothing is known that viewers could ask.
+    audience = Audience(f"{running.url}/graphql", chosen.username, chosen.viewers, _say).watch if running else nobody
     asyncio.run(
         broadcast(
             emulator_url,
@@ -243,5 +246,6 @@ def _simulate_live(settings: Settings, chosen: argparse.Namespace) -> None:
             say=_say,
             viewers=chosen.viewers,
             minutes=chosen.minutes,
+            audience=audience,
         )
     )
