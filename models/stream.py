@@ -150,6 +150,7 @@ class Stream(Base):
             "ended_at",
             postgresql_where=text("recording_id IS NULL AND started_at IS NOT NULL"),
         ),
+        Index("ix_streams_unsettled", "id", postgresql_where=text(_UNSETTLED)),
         Index("ix_streams_watched", "id", postgresql_where=text("viewer_count > 0")),
         Index(
             "ix_streams_recording_id_first_seen_at_id",
