@@ -56,6 +56,7 @@ async def world(
                 resolved=here,
                 reconcile_seconds=0.1,
                 reconcile_stages_seconds=0.1,
+                reconcile_recordings_seconds=0.1,
                 events_https_secrets=(SECRET,),
                 recordings_interval_seconds=0.1,
                 **settings,

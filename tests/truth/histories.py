@@ -11,7 +11,8 @@ from typing import Any, Final
 
 from hypothesis import strategies as st
 
-DAWN: Final = datetime(2026, 3, 1, 6, tzinfo=UTC)
+# Yesterday: nobody looks for recordings of long ago.
+DAWN: Final = datetime.now(UTC).replace(second=0, microsecond=0) - timedelta(days=1)
 # Streams that follow each other within this are one recording.
 WINDOW: Final = timedelta(seconds=60)
 PAUSES: Final = {"soon": 10, "later": 130}
@@ -56,11 +57,13 @@ class History:
 
     Attributes:
         kill_after: How many deliveries of the last phase one of the two workers lives through; null if all of them.
+        deaf_after: The same of the connections that hear of changes, which are cut.
     """
 
     phases: tuple[tuple[Step, ...], ...]
     seed: int
     kill_after: int | None
+    deaf_after: int | None
 
     def timed(self) -> Iterator[tuple[int, datetime, Step]]:
         """Yield each step with its phase and its moment."""
@@ -71,8 +74,9 @@ class History:
                 yield number, at, step
 
     def __repr__(self) -> str:
-        killed = "" if self.kill_after is None else f", a worker killed after {self.kill_after} deliveries of the last"
-        return f"{len(self.phases)} phases, shuffled by {self.seed}{killed}; what happens is noted below"
+        faults = {"a worker killed": self.kill_after, "the bus cut": self.deaf_after}
+        said = "".join(f", {what} after {number} of the last" for what, number in faults.items() if number is not None)
+        return f"{len(self.phases)} phases, shuffled by {self.seed}{said}; what happens is noted below"
 
     def _repr_pretty_(self, printer: Any, _cycle: bool) -> None:
         """Let Hypothesis print it so."""
@@ -108,4 +112,5 @@ def histories(*, channels: int, stages: int, most_steps: int) -> st.SearchStrate
         phases=st.lists(phase, min_size=2, max_size=3).map(tuple),
         seed=st.integers(0, 2**16),
         kill_after=st.one_of(st.none(), st.none(), st.integers(0, 20)),
+        deaf_after=st.one_of(st.none(), st.none(), st.integers(0, 20)),
     )

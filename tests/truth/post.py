@@ -40,7 +40,7 @@ def fated(events: Iterable[Happened], fates: tuple[Fate, ...]) -> list[Post]:
 
 def spare(posts: list[Post], channel: Channel, place: Place) -> list[Post]:
     """Let those events of a channel arrive after all without which nobody could know the truth; return them."""
-    spared = [*_of_streams(posts, channel, place), *_of_recordings(posts, place)]
+    spared = list(_of_streams(posts, channel, place))
     for post in spared:
         post.fate = Fate()
     return spared
@@ -54,17 +54,3 @@ def _of_streams(posts: list[Post], channel: Channel, place: Place) -> Iterable[P
         # Who is live is listed.
         if broadcast.started and broadcast.ended and not names & _TELLS and not hinted:
             yield next(post for post in about if post.event.name == "Stream Start")
-
-
-def _of_recordings(posts: list[Post], place: Place) -> Iterable[Post]:
-    for post in posts:
-        if post.event.name == "Recording End" and not post.arrives and post.event["resources"] == [place.arn]:
-            session = post.event["detail"]["recording_session_id"]
-            begun = [
-                one.event["detail"]["recording_session_id"]
-                for one in posts
-                if one.event.name == "Recording Start" and one.arrives
-            ]
-            # Of several streams the metadata does not tell.
-            if session not in begun or len(post.event["detail"]["recording_session_stream_ids"]) > 1:
-                yield post
