@@ -3,12 +3,13 @@
 import asyncio
 import sys
 
-from bench import chat_review, documents
+from bench import analytics, chat_review, documents
 from bench.ingest import run as ingest
 from bench.metrics import run as metrics
 from bench.reads import run as reads
 
 ALL = {
+    "analytics": analytics.main,
     "chat_review": chat_review.main,
     "documents": documents.main,
     "ingest": ingest.main,

@@ -14,6 +14,7 @@ from models.provisioned import Provisioned, ProvisioningState
 from models.received import Outcome, ReceivedEvent
 from models.recording import Recording, RecordingState
 from models.removal import Removal, ResourceKind
+from models.rollup import Rhythm
 from models.stage import Stage, StageParticipant
 from models.stream import Stream, StreamHealth, StreamState
 from models.title import ChannelTitle
@@ -46,6 +47,7 @@ __all__ = [
     "RecordingState",
     "Removal",
     "ResourceKind",
+    "Rhythm",
     "Session",
     "Stage",
     "StageJoinRequest",

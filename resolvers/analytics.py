@@ -1,98 +1,32 @@
-"""Analytics of a stream, computed from its heartbeats, and from what was said in its chat.
+"""Analytics of a stream: of its heartbeats, by their roll-ups, and of what was said in its chat.
 
 Averages are over heartbeats: each stands for the same time of watching, so a viewer counts as long as he watched.
 Viewers are viewings, counted once per bucket, per value and in all.
 """
 
-from collections import defaultdict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
-from typing import Any, Final
+from datetime import UTC, datetime
+from fractions import Fraction
+from typing import Final
 
-from sqlalchemy import TextClause, bindparam, text
-from sqlalchemy.dialects.postgresql import INTERVAL, TIMESTAMP
+from sqlalchemy import bindparam, text
+from sqlalchemy.dialects.postgresql import TIMESTAMP
 
-from models import Stream
-from models.metric import LONGEST_VIEWING
+from models import Stream, rollup
 from resolvers.buckets import Buckets, buckets_of
 from resolvers.context import Context
+from resolvers.rollups import Sums, add_up
 
-_MOMENTS: Final = ("since", "start", "before")
 MOST_SHARES: Final = 20
+_MICROSECONDS: Final = 1_000_000
 
-_RANGE = """
- FROM metrics
-WHERE stream_id = :stream AND viewing_started_at >= :since
-  AND sent_at >= :start AND (CAST(:before AS timestamptz) IS NULL OR sent_at < :before)
-"""
-
-
-def _typed(statement: str, *moments: str) -> TextClause:
-    return text(statement).bindparams(*(bindparam(name, type_=TIMESTAMP(timezone=True)) for name in moments))
-
-
-# The last bucket takes what an end that was corrected since has left behind it.
-_SERIES = _typed(
-    f"""
-SELECT CASE WHEN grouping(bucket) = 1 THEN NULL ELSE bucket END AS bucket,
-       count(DISTINCT viewing_id), avg(latency_seconds), avg(buffer_seconds), avg(bitrate), avg(framerate)
-  FROM (
-    SELECT least(floor(extract(epoch FROM sent_at - :start) / :seconds), :buckets - 1)::int AS bucket,
-           viewing_id, latency_seconds, buffer_seconds, bitrate, framerate
-    {_RANGE}
-  ) AS beats
- GROUP BY GROUPING SETS ((bucket), ())
-""",  # noqa: S608 - our own text
-    *_MOMENTS,
-)
-_SHARES = _typed(
-    f"""
-SELECT kind, name, viewers FROM (
-  SELECT kind, name, count(DISTINCT viewing_id) AS viewers,
-         row_number() OVER (PARTITION BY kind ORDER BY count(DISTINCT viewing_id) DESC, name COLLATE "C") AS place
-    FROM (SELECT viewing_id, browser_name, os, quality {_RANGE}) AS beats
-   CROSS JOIN LATERAL (VALUES ('browsers', browser_name), ('systems', os), ('qualities', quality)) AS told (kind, name)
-   WHERE name IS NOT NULL
-   GROUP BY kind, name
-) AS ranked
-WHERE place <= :most ORDER BY kind, place
-""",  # noqa: S608 - our own text
-    *_MOMENTS,
-)
-_CHAT = _typed(
-    """
+_CHAT = text("""
 SELECT least(floor(extract(epoch FROM sent_at - :start) / :seconds), :buckets - 1)::int AS bucket, count(*)
   FROM chat_messages
  WHERE stream_id = :stream AND sent_at >= :start AND (CAST(:before AS timestamptz) IS NULL OR sent_at < :before)
  GROUP BY bucket
-""",
-    "start",
-    "before",
-)
-# A viewing is present for the window after each heartbeat: it joins where none came so long before, and leaves where
-# none follows.
-_PRESENCE = _typed(
-    f"""
-WITH beats AS (
-  SELECT sent_at,
-         sent_at - lag(sent_at) OVER in_time AS since_last,
-         lead(sent_at) OVER in_time - sent_at AS until_next
-  {_RANGE}
-  WINDOW in_time AS (PARTITION BY viewing_id ORDER BY sent_at)
-), changes AS (
-  SELECT sent_at AS at, 1 AS change FROM beats WHERE since_last IS NULL OR since_last >= :window
-  UNION ALL
-  SELECT sent_at + :window, -1 FROM beats WHERE until_next IS NULL OR until_next >= :window
-)
-SELECT
-  (SELECT coalesce(max(present), 0) FROM (SELECT sum(change) OVER (ORDER BY at, change) AS present FROM changes) AS p),
-  (SELECT coalesce(sum(extract(epoch FROM least(
-     coalesce(until_next, :interval), :interval, greatest(:finish - sent_at, interval '0')))), 0) FROM beats)
-""",  # noqa: S608 - our own text
-    *_MOMENTS,
-    "finish",
-).bindparams(bindparam("window", type_=INTERVAL()), bindparam("interval", type_=INTERVAL()))
+""").bindparams(*(bindparam(name, type_=TIMESTAMP(timezone=True)) for name in ("start", "before")))
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,8 +65,15 @@ class Analytics:
     watch_time_seconds: int
 
 
-_SHARED: Final = frozenset({"browsers", "operating_systems", "qualities"})
-_PRESENT: Final = frozenset({"peak_viewers", "watch_time_seconds"})
+# What is added up for an attribute, unless its name says so itself.
+_ADDED_UP: Final = {
+    "browsers": {rollup.BROWSERS, rollup.VIEWERS},
+    "operating_systems": {rollup.SYSTEMS, rollup.VIEWERS},
+    "qualities": {rollup.QUALITIES, rollup.VIEWERS},
+    "peak_viewers": {rollup.PRESENT},
+    "unique_viewers": {rollup.VIEWERS},
+    "watch_time_seconds": {rollup.WATCHED},
+}
 
 
 async def of_stream(
@@ -144,7 +85,7 @@ async def of_stream(
     *,
     wanted: Collection[str],
 ) -> Analytics | None:
-    """Return the analytics of a stream's heartbeats from `start` to before `end`; null before the stream's start.
+    """Return the analytics of a stream from `start` to before `end`, in whole minutes; null before the stream's start.
 
     Of the attributes only those that are `wanted` cost anything; the others are empty or 0.
 
@@ -153,71 +94,51 @@ async def of_stream(
     """
     rules = ctx.services.playback
     buckets = buckets_of(stream, start, end, bucket_seconds, now=datetime.now(UTC), most=rules.most_buckets)
-    if buckets is None or stream.started_at is None:
+    if buckets is None:
         return None
-    scope: dict[str, Any] = {
-        "stream": stream.id,
-        "since": stream.started_at - LONGEST_VIEWING,
-        "start": buckets.start,
-        "before": buckets.before,
-    }
-    presence = {
-        "window": timedelta(seconds=rules.window),
-        "interval": timedelta(seconds=rules.heartbeat_interval),
-        "finish": buckets.finish,
-    }
-
+    kinds = set().union(*(_ADDED_UP.get(name, {name}) for name in wanted))
     async with ctx.services.read_sessions() as session:
-
-        async def rows(statement: TextClause, **parameters: Any) -> Sequence[Any]:
-            return (await session.execute(statement, scope | parameters)).all()
-
-        series = await rows(_SERIES, seconds=buckets.seconds, buckets=buckets.number)
-        shares = await rows(_SHARES, most=MOST_SHARES) if _SHARED.intersection(wanted) else ()
-        chat: Sequence[Any] = ()
+        # What is rolled up between two statements would be missing in both, or in none.
+        await session.connection(execution_options={"isolation_level": "REPEATABLE READ"})
+        sums = await add_up(session, stream.id, buckets, rules.rhythm, kinds)
+        chat: dict[int, int] = {}
         if "chat_messages" in wanted:
-            chat = await rows(_CHAT, seconds=buckets.seconds, buckets=buckets.number)
-        peak, watched = 0, 0
-        if _PRESENT.intersection(wanted):
-            ((peak, watched),) = await rows(_PRESENCE, **presence)
-    return _analytics(buckets, series, chat, shares, int(peak), round(watched), wanted)
+            scope = {"stream": stream.id, "start": buckets.start, "before": buckets.before}
+            asked = {**scope, "seconds": buckets.seconds, "buckets": buckets.number}
+            chat = {bucket: number for bucket, number in await session.execute(_CHAT, asked)}  # noqa: C416 - rows
+    return _analytics(buckets, sums, chat, wanted)
 
 
-def _analytics(
-    buckets: Buckets,
-    series: Sequence[Any],
-    chat: Sequence[Any],
-    shares: Sequence[Any],
-    peak: int,
-    watched: int,
-    wanted: Collection[str],
-) -> Analytics:
-    (unique,) = (row[1] for row in series if row.bucket is None)
-
-    def points(name: str, rows: Sequence[Any], column: int) -> list[Point]:
+def _analytics(buckets: Buckets, sums: Sums, chat: Mapping[int, int], wanted: Collection[str]) -> Analytics:
+    def points(name: str, told: Mapping[int, float]) -> list[Point]:
         if name not in wanted:
             return []
-        told = {row.bucket: float(row[column]) for row in rows if row[column] is not None}
         return [
-            Point(buckets.start + timedelta(seconds=index * buckets.seconds), told.get(index, 0.0))
-            for index in range(buckets.number)
+            Point(buckets.start + index * buckets.length, float(told.get(index, 0))) for index in range(buckets.number)
         ]
 
-    by_kind: defaultdict[str, list[Share]] = defaultdict(list)
-    for kind, name, viewers in shares:
-        by_kind[kind].append(Share(name, viewers, unique))
+    def averages(name: str) -> list[Point]:
+        place = rollup.READINGS.index(name)
+        pairs = ((bucket, readings[place]) for bucket, readings in sums.readings.items())
+        return points(name, {bucket: total / number for bucket, (total, number) in pairs if number})
+
+    def shares(kind: str) -> list[Share]:
+        of_kind = [(name, viewers) for (of, name), viewers in sums.shares.items() if of == kind]
+        of_kind.sort(key=lambda share: (-share[1], share[0]))
+        return [Share(name, viewers, sums.unique) for name, viewers in of_kind[:MOST_SHARES]]
+
     return Analytics(
         bucket_seconds=buckets.seconds,
-        viewers=points("viewers", series, 1),
-        chat_messages=points("chat_messages", chat, 1),
-        latency_seconds=points("latency_seconds", series, 2),
-        buffer_seconds=points("buffer_seconds", series, 3),
-        bitrate=points("bitrate", series, 4),
-        framerate=points("framerate", series, 5),
-        browsers=by_kind["browsers"],
-        operating_systems=by_kind["systems"],
-        qualities=by_kind["qualities"],
-        peak_viewers=peak,
-        unique_viewers=unique,
-        watch_time_seconds=watched,
+        viewers=points("viewers", sums.viewers),
+        chat_messages=points("chat_messages", chat),
+        latency_seconds=averages("latency_seconds"),
+        buffer_seconds=averages("buffer_seconds"),
+        bitrate=averages("bitrate"),
+        framerate=averages("framerate"),
+        browsers=shares(rollup.BROWSERS),
+        operating_systems=shares(rollup.SYSTEMS),
+        qualities=shares(rollup.QUALITIES),
+        peak_viewers=sums.peak,
+        unique_viewers=sums.unique,
+        watch_time_seconds=round(Fraction(sums.watched, _MICROSECONDS)),
     )

@@ -1,7 +1,7 @@
 """What every resolver function is given: who is asking, and the services of the process. Never a session."""
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Literal
 from uuid import UUID
 
@@ -10,6 +10,7 @@ from cryptography.hazmat.primitives.asymmetric.ec import EllipticCurvePrivateKey
 from ivs.client import Aws
 from ivs.stage_tokens import Signer
 from models.engine import Sessions
+from models.rollup import Rhythm
 from models.user import User
 from models.vault import Vault
 from resolvers.passwords import Passwords
@@ -85,6 +86,11 @@ class PlaybackRules:
     stats_interval: float
     address: Literal["full", "truncated", "none"]
     most_buckets: int
+
+    @property
+    def rhythm(self) -> Rhythm:
+        """What a heartbeat stands for."""
+        return Rhythm(window=timedelta(seconds=self.window), interval=timedelta(seconds=self.heartbeat_interval))
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from schema.base import value
 
 @strawberry.type(description="Value of a series in one bucket of time.")
 class TimePoint:
-    starts_at: datetime = strawberry.field(description="Where the bucket begins.")
+    starts_at: datetime = strawberry.field(description="Where the bucket begins, a whole minute of UTC.")
     value: float = strawberry.field(description="Value in the bucket; 0 if nobody watched, wrote, or told it.")
 
 
@@ -36,7 +36,9 @@ _SHARES = f"at most {MOST_SHARES}, greatest first"
     "an average is over heartbeats, so that who watched longer counts for more."
 )
 class StreamAnalytics:
-    bucket_seconds: int = strawberry.field(description=f"Length of a bucket, at least {SHORTEST_BUCKET} seconds.")
+    bucket_seconds: int = strawberry.field(
+        description=f"Length of a bucket, {SHORTEST_BUCKET} seconds or a multiple of it."
+    )
     viewers: list[TimePoint] = strawberry.field(description="Distinct viewers in each bucket.")
     chat_messages: list[TimePoint] = strawberry.field(description="Chat messages sent in each bucket.")
     latency_seconds: list[TimePoint] = strawberry.field(description="Average seconds from the camera to the viewer.")
@@ -53,5 +55,5 @@ class StreamAnalytics:
     unique_viewers: int = strawberry.field(description="Distinct viewers in the whole range.")
     watch_time_seconds: int = strawberry.field(
         description="Seconds watched by all viewers together: each heartbeat stands for the time until the viewer's "
-        "next, at most the heartbeat interval."
+        "next, at most the heartbeat interval, and for none after the stream's end."
     )

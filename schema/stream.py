@@ -43,17 +43,23 @@ async def _analytics(
     info: Info,
     from_: Annotated[
         datetime | None,
-        strawberry.argument(name="from", description="Where the first bucket begins; the stream's start if absent."),
+        strawberry.argument(
+            name="from",
+            description="Where the first bucket begins, the stream's start if absent; rounded down to a minute.",
+        ),
     ] = UNSET,
     to: Annotated[
         datetime | None,
-        strawberry.argument(description="Where the range ends; the stream's end, or now while it is live, if absent."),
+        strawberry.argument(
+            description="Where the range ends, rounded up to a minute; the stream's end, or now while it is live, if "
+            "absent."
+        ),
     ] = UNSET,
     bucket_seconds: Annotated[
         int | None,
         strawberry.argument(
-            description=f"Length of a bucket, at least {SHORTEST_BUCKET} seconds; if absent, the shortest "
-            "number of whole minutes with which the range does not have too many."
+            description=f"Length of a bucket, {SHORTEST_BUCKET} seconds or a multiple of it; if absent, the shortest "
+            "with which the range does not have too many."
         ),
     ] = UNSET,
 ) -> StreamAnalytics | None:

@@ -77,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
         commands,
         "worker",
         lambda settings, _: serve.work(settings),
-        "Run the jobs alone: events, provisioning, removals, bans, guarding stages, housekeeping.",
+        "Run the jobs alone: events, provisioning, removals, bans, guarding stages, roll-ups, housekeeping.",
     )
     schema = command(commands, "schema", _schema, "Write schema.graphql from the code.")
     schema.add_argument("--check", action="store_true", help="only compare; exit code 1 if the file differs")

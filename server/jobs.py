@@ -1,5 +1,6 @@
 """What a worker does, and how often."""
 
+import math
 from collections.abc import Iterator
 
 from ivs.chat_logs import ChatLog
@@ -15,6 +16,7 @@ from subscriptions.reconcile.stages import StageReconciler
 from subscriptions.reconcile.streams import StreamReconciler
 from subscriptions.recordings import RecordingJobs, RecordingsConfig
 from subscriptions.retention import Retention, RetentionConfig
+from subscriptions.rollups import Rollups, RollupsConfig
 from subscriptions.sqs import QueueConfig, QueueConsumer
 from subscriptions.stage_guard import StageGuard
 from subscriptions.viewers import Viewers, ViewersConfig
@@ -25,6 +27,7 @@ _PARTITIONS_SECONDS = 3600.0
 _LOOKS_PER_READING = 5
 # Amazon broadcasts nothing for longer than two days.
 _LONGEST_STREAM_DAYS = 3
+_DAY_SECONDS = 86_400
 
 
 def create_worker(
@@ -41,8 +44,11 @@ def create_worker(
         ViewersConfig(
             window=settings.viewer_window_seconds,
             interval=settings.viewer_count_interval_seconds,
-            retention_days=settings.metrics_retention_days,
+            retention_days=_retention_days(settings),
         ),
+    )
+    rollups = Rollups(
+        services.sessions, RollupsConfig(services.playback.rhythm, settings.metrics_rollup_retention_days)
     )
     bans = Bans(services.publisher, services.aws, calls_per_second=settings.chat_actions_per_second)
     recordings = RecordingsConfig(
@@ -67,12 +73,20 @@ def create_worker(
             Job("partners", _HOUSEKEEPING_SECONDS, services.chores.sweep),
             Job("viewers", settings.viewer_count_interval_seconds, viewers.count_viewers),
             Job("partitions", _PARTITIONS_SECONDS, viewers.keep_partitions),
+            Job("rollups", settings.metrics_rollup_seconds, rollups.roll_up),
+            Job("old-rollups", _PARTITIONS_SECONDS, rollups.forget),
             Job("housekeeping", _HOUSEKEEPING_SECONDS, Housekeeping(services.publisher).tidy),
             Job("retention", _HOUSEKEEPING_SECONDS, _retention(settings, services).run_due),
             *_reconciliation(settings, services, ingest),
             *([_chat_archive(settings, services, chat_log)] if chat_log is not None else []),
         ],
     )
+
+
+def _retention_days(settings: Settings) -> int:
+    # A late heartbeat may be as old as its viewer token, and its minute have heartbeats of a viewing that is older by
+    # another one: to compute that minute anew, all must still be there.
+    return max(settings.metrics_retention_days, 1 + math.ceil(2 * settings.viewer_token_seconds / _DAY_SECONDS))
 
 
 def _reconciliation(settings: Settings, services: Services, ingest: Ingest) -> Iterator[Job]:

@@ -317,7 +317,19 @@ class Settings:
         parsers.choice("full", "truncated", "none"),
         "How much of a viewer's address is kept: `truncated` is its /24, or the /48 of IPv6.",
     )
-    metrics_retention_days: int = _setting(90, parsers.whole(1, 3650), "Days for which heartbeats are kept.")
+    metrics_retention_days: int = _setting(
+        90,
+        parsers.whole(1, 3650),
+        "Days for which heartbeats are kept, at least; never less than twice as long as a viewer token holds.",
+    )
+    metrics_rollup_seconds: float = _setting(
+        10.0, parsers.seconds(0.05, 3600), "Seconds between a worker's looks for minutes to roll up."
+    )
+    metrics_rollup_retention_days: int = _setting(
+        730,
+        parsers.whole(1, 36_500),
+        "Days after a stream's end for which its roll-ups, and so its analytics, are kept.",
+    )
     metrics_batch_rows: int = _setting(
         5000, parsers.whole(1, 100_000), "Heartbeats, of many requests, that one commit holds at most."
     )

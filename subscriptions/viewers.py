@@ -15,6 +15,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import pace
 from models.metric import LONGEST_VIEWING, add_partition, drop_partition, partitions
+from models.rollup import MARKS
 from subscriptions.publish import Publisher
 
 # Days for which there is room ahead: so long may the jobs stand still.
@@ -68,7 +69,7 @@ class ViewersConfig:
     Attributes:
         window: For which a heartbeat makes its viewing a current one.
         interval: Between two counts.
-        retention_days: For which heartbeats are kept.
+        retention_days: For which heartbeats are kept after they were rolled up.
     """
 
     window: float
@@ -104,11 +105,16 @@ class Viewers:
             await session.execute(_LEFT)
 
     async def keep_partitions(self) -> None:
-        """Make the partitions of the days to come, and drop those that are too old: each by itself, since it locks."""
+        """Make the partitions of the days to come, and drop those that are too old: each by itself, since it locks.
+
+        What is not rolled up yet is not too old, however long the job that does so has stood still.
+        """
         async with self._publisher.transaction() as transaction:
             today = await _today(transaction.session)
             present = await partitions(transaction.session)
-        oldest = today - timedelta(days=self.config.retention_days)
+            waiting = (await transaction.session.execute(select(func.min(MARKS.c.minute)))).scalar_one()
+        newest = today if waiting is None else min(today, waiting.date())
+        oldest = newest - timedelta(days=self.config.retention_days)
         for day in (today + timedelta(days=ahead) for ahead in range(-1, _AHEAD + 1)):
             if day not in present:
                 async with self._publisher.transaction() as transaction:

@@ -53,9 +53,9 @@ class Analytics:
 
 
 async def analytics(sessions: async_sessionmaker[AsyncSession], stream: Stream) -> Analytics | None:
-    start = stream.started_at
-    if start is None:
+    if stream.started_at is None:
         return None
+    start = stream.started_at.replace(second=0, microsecond=0)
     scope = {"stream": stream.id, "start": start}
     async with sessions() as session:
         told: dict[int | None, int] = {row.bucket: row.viewers for row in await session.execute(_VIEWERS, scope)}

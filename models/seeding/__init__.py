@@ -7,7 +7,7 @@ What Amazon has a part of needs its answers: those of the emulator (`server.seed
 ever ask it. Ids of rows hold the time of what they stand for, as those of the ordinary code do.
 """
 
-from models.seeding.audience import Rhythm
+from models.rollup import Rhythm
 from models.seeding.gathering import Gathering, Guest
 from models.seeding.possessions import Possessions, Ticket, invented
 from models.seeding.world import Broadcast, Person, World, imagine

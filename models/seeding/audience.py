@@ -11,6 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from models.metric import heartbeat_id
+from models.rollup import Rhythm
 from models.seeding.dice import Dice
 from models.seeding.world import Broadcast, Person, World
 
@@ -54,14 +55,6 @@ COLUMNS: Final = (
     "browser_name", "browser_version", "os", "is_mobile", "available_resolution", "time_zone", "quality",
     "current_resolution", "bitrate", "framerate", "codecs", "latency_seconds", "buffer_seconds",
 )  # fmt: skip
-
-
-@dataclass(frozen=True, slots=True)
-class Rhythm:
-    """Time from one heartbeat of a player to the next, and for which one makes its player a current viewer."""
-
-    interval: timedelta = timedelta(seconds=30)
-    window: timedelta = timedelta(seconds=45)
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,8 +18,9 @@ from models.follow import Follow
 from models.invitation import StageJoinRequest, StageToken
 from models.metric import Metric
 from models.recording import Recording
+from models.rollup import Rhythm
 from models.seeding import rows
-from models.seeding.audience import COLUMNS, REMEMBERED, Rhythm, heartbeats, watch
+from models.seeding.audience import COLUMNS, REMEMBERED, heartbeats, watch
 from models.seeding.possessions import Possessions
 from models.seeding.rows import Rows
 from models.seeding.world import LONGEST_STREAM, World

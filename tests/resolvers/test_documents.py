@@ -35,8 +35,9 @@ STATEMENTS: Final = {
     "recording": 8,
     # stage; channel of its owner, who asks; participants, invitations, requests, and the users of each.
     "stage": 6,
-    # channel, category, stream; events, metrics, two of analytics; streams, recordings; room, messages, bans.
-    "dashboard": 12,
+    # channel, category, stream; events, metrics; of analytics what is marked, two to compute that, what is stored of
+    # viewers and of presence; streams, recordings; room, messages, bans.
+    "dashboard": 15,
     # channel, room, stage.
     "settings": 3,
 }

@@ -1,5 +1,5 @@
 WITH asked AS (SELECT $1::uuid AS viewer, $2::jsonb AS variables),
-mine AS (SELECT c.*, s.started_at FROM channels c LEFT JOIN streams s ON s.id = c.live_stream_id
+mine AS (SELECT c.*, date_trunc('minute', s.started_at) AS started_at FROM channels c LEFT JOIN streams s ON s.id = c.live_stream_id
           WHERE c.user_id = $1::uuid),
 beats AS (
   SELECT m.viewing_id, m.sent_at,
@@ -55,9 +55,9 @@ SELECT json_build_object('data', json_build_object('viewer', (
                          greatest(now() - sent_at, interval '0')))), 0)) FROM beats),
               'viewers', (
                 SELECT json_agg(json_build_object(
-                         'startsAt', s.started_at + bucket * interval '60 seconds',
+                         'startsAt', date_trunc('minute', s.started_at) + bucket * interval '60 seconds',
                          'value', coalesce(told.viewers, 0)) ORDER BY bucket)
-                  FROM generate_series(0, floor(extract(epoch FROM now() - s.started_at) / 60)::int) bucket
+                  FROM generate_series(0, floor(extract(epoch FROM now() - date_trunc('minute', s.started_at)) / 60)::int) bucket
                   LEFT JOIN (SELECT bucket, count(DISTINCT viewing_id) AS viewers FROM beats GROUP BY bucket) told
                  USING (bucket))))
             FROM streams s WHERE s.id = c.live_stream_id),
