@@ -7,6 +7,7 @@ from models import seeding, utcnow
 from models.seeding import Rhythm, World
 from models.vault import Vault
 from server.runtime import Resolved, Runtime
+from subscriptions.rollups import Rollups, RollupsConfig
 from subscriptions.viewers import Viewers, ViewersConfig
 from tests.accounts import SIGN_IN, sql
 from tests.client import Client, open_socket
@@ -70,8 +71,24 @@ async def test_what_is_stored_is_what_is_computed(
             stream = channel["currentStream"]
             assert channel["viewerCount"] == stream["viewerCount"] <= stream["peakViewerCount"]
             assert len(stream["metrics"]["nodes"]) == min(100, rows[0][1])
+        await _rolled_up(runtime, client, token)
         await _counted_anew(runtime, client, channel["id"], token)
         await client.aclose()
+
+
+async def _rolled_up(runtime: Runtime, client: Client, token: str) -> None:
+    """What is made up is rolled up as all else, and nothing that is over changes by that."""
+    jobs = Rollups(runtime.services.sessions, RollupsConfig(runtime.services.playback.rhythm, retention_days=730))
+    shown = []
+    for _ in range(2):
+        streams = (await client.data(MINE, token=token))["viewer"]["channel"]["streams"]["nodes"]
+        shown.append([one["analytics"] for one in streams[1:]])
+        while await jobs.roll_up():
+            pass
+    assert shown[0] == shown[1]
+    assert any(one["watchTimeSeconds"] for one in shown[0])
+    (waiting,) = await sql(runtime, "SELECT count(*) FROM metric_marks WHERE minute < now() - interval '5 minutes'")
+    assert waiting == (0,)
 
 
 async def _counted_anew(runtime: Runtime, client: Client, channel_id: str, token: str) -> None:
