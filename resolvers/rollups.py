@@ -100,7 +100,7 @@ async def add_up(
 ) -> Sums:
     """Add up the range, of `wanted` kinds alone; the session must see one moment of the database in all statements."""
     sums = Sums()
-    fresh = await _fresh(session, stream_id, buckets, rhythm)
+    fresh = await _fresh(session, stream_id, buckets, rhythm, wanted)
     minutes = [minute for one in fresh for minute in one.minutes]
     scope = {"stream": stream_id, "start": buckets.start, "before": buckets.before, "computed": minutes}
     of_buckets = {"seconds": buckets.seconds, "buckets": buckets.number}
@@ -125,7 +125,9 @@ async def add_up(
     return sums
 
 
-async def _fresh(session: AsyncSession, stream_id: UUID, buckets: Buckets, rhythm: Rhythm) -> list[Computed]:
+async def _fresh(
+    session: AsyncSession, stream_id: UUID, buckets: Buckets, rhythm: Rhythm, wanted: Collection[str]
+) -> list[Computed]:
     """Compute what of the range is not rolled up, or not any more: the newest minutes, and what came late."""
     found = (await session.execute(_MARKS, {"stream": stream_id})).all()
     newest = max((row.newest for row in found if row.newest is not None), default=None)
@@ -134,7 +136,7 @@ async def _fresh(session: AsyncSession, stream_id: UUID, buckets: Buckets, rhyth
     for start, before in await affected(session, stream_id, marks, newest, rhythm):
         begin, end = max(start, buckets.start), min(before, buckets.before or before)
         if begin < end:
-            fresh.append(await compute(session, stream_id, begin, end, rhythm))
+            fresh.append(await compute(session, stream_id, begin, end, rhythm, wanted))
     return fresh
 
 

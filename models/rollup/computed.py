@@ -1,17 +1,17 @@
 """Roll-up rows of a run of minutes, computed from heartbeats: for the job that stores them, and for who cannot wait."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from sqlalchemy import bindparam, text
-from sqlalchemy.dialects.postgresql import INTERVAL, TIMESTAMP
+from sqlalchemy import Text, bindparam, text
+from sqlalchemy.dialects.postgresql import ARRAY, INTERVAL, TIMESTAMP
 from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.metric import LONGEST_VIEWING
-from models.rollup import BROWSERS, MINUTE, PRESENT, QUALITIES, READINGS, SYSTEMS, VIEWERS, WATCHED, Rhythm
+from models.rollup import BROWSERS, KINDS, MINUTE, PRESENT, QUALITIES, READINGS, SYSTEMS, VIEWERS, WATCHED, Rhythm
 
 # Minutes before the run that are read with it: who was there then needs not be looked up one by one.
 _LOOK_BACK: Final = 2
@@ -36,7 +36,7 @@ _COUNTS = f"""
          lag(minute) OVER (PARTITION BY viewing_id, kind, name ORDER BY minute) AS previous
     FROM (
       SELECT DISTINCT viewing_id, viewing_started_at, kind, name, minute
-        FROM beats CROSS JOIN LATERAL {TOLD} WHERE name IS NOT NULL
+        FROM beats CROSS JOIN LATERAL {TOLD} WHERE name IS NOT NULL AND kind = ANY(:kinds)
     ) AS told
 ), earlier AS (
   SELECT viewings.viewing_id, older.kind, older.name, older.minute
@@ -47,7 +47,7 @@ _COUNTS = f"""
      SELECT kind, name, date_bin('1 minute', max(sent_at), {_EPOCH}) AS minute
        FROM metrics CROSS JOIN LATERAL {TOLD}
       WHERE metrics.viewing_id = viewings.viewing_id AND metrics.viewing_started_at = viewings.viewing_started_at
-        AND metrics.stream_id = :stream AND sent_at < :look AND name IS NOT NULL
+        AND metrics.stream_id = :stream AND sent_at < :look AND name IS NOT NULL AND kind = ANY(:kinds)
       GROUP BY kind, name
    ) AS older
 ), counts AS (
@@ -71,7 +71,7 @@ _PRESENCE = """
      SELECT NULL::timestamptz UNION ALL
      SELECT at_minute - back * interval '1 minute' FROM generate_series(0, CAST(:reach AS int) - 1) AS back
    ) AS counting (since)
-   WHERE sent_at > at_minute - :window AND at_minute >= :start AND at_minute < :before
+   WHERE sent_at > at_minute - :window AND at_minute >= :start AND at_minute < :before AND :present = ANY(:kinds)
 ), changes AS (
   SELECT DISTINCT at_minute, since, at_minute AS at, 0 AS change FROM reached
   UNION ALL
@@ -102,7 +102,7 @@ _WATCHED = """
      VALUES (greatest(sent_at, at_minute),
              least(sent_at + :interval, next_at, finish, at_minute + interval '1 minute'))
    ) AS share (from_, until)
-   WHERE until > from_ AND at_minute >= :start AND at_minute < :before
+   WHERE until > from_ AND at_minute >= :start AND at_minute < :before AND :watched = ANY(:kinds)
    GROUP BY at_minute, minute
 )"""
 _SUMS = ", ".join(f"sum({name})::float8, count({name})" for name in READINGS)
@@ -118,7 +118,9 @@ UNION ALL SELECT NULL, NULL, minute, NULL, count(*), {_SUMS} FROM beats GROUP BY
 def _typed(statement: str) -> Any:
     moments = (bindparam(name, type_=TIMESTAMP(timezone=True)) for name in ("look", "start", "before"))
     spans = (bindparam(name, type_=INTERVAL()) for name in ("window", "interval"))
-    return text(statement).bindparams(*moments, *spans)
+    kinds = bindparam("kinds", type_=ARRAY(Text()))
+    names = (bindparam(name, type_=Text()) for name in ("present", "watched"))
+    return text(statement).bindparams(*moments, *spans, kinds, *names)
 
 
 _COMPUTED = _typed(_READ + _COUNTS + _PRESENCE + _WATCHED + _ROWS)
@@ -158,13 +160,22 @@ class Computed:
 
 
 async def compute(
-    session: AsyncSession, stream_id: UUID, start: datetime, before: datetime, rhythm: Rhythm
+    session: AsyncSession,
+    stream_id: UUID,
+    start: datetime,
+    before: datetime,
+    rhythm: Rhythm,
+    kinds: Collection[str] = KINDS,
 ) -> Computed:
-    """Compute the whole minutes from `start` to before `before` from the heartbeats that the session sees."""
+    """Compute the whole minutes from `start` to before `before` from the heartbeats that the session sees.
+
+    Of the counts only those of these kinds are computed.
+    """
     look = start - max(_LOOK_BACK, rhythm.reach) * MINUTE
     scope = {"stream": stream_id, "look": look, "before": before}
     spans = {"window": rhythm.window, "interval": rhythm.interval, "longest": LONGEST_VIEWING, "reach": rhythm.reach}
-    rows = (await session.execute(_COMPUTED, {**scope, **spans, "start": start})).all()
+    asked = {"kinds": [kind for kind in KINDS if kind in kinds], "present": PRESENT, "watched": WATCHED}
+    rows = (await session.execute(_COMPUTED, {**scope, **spans, **asked, "start": start})).all()
     totals, counts = [], []
     for kind, name, minute, previous, amount, *readings in rows:
         if kind is None:
