@@ -253,7 +253,8 @@ class World:
             told = Counter(
                 (frame["streamEvents"]["name"], frame["streamEvents"]["occurredAt"]) for frame in owner.events.frames
             )
-            twice = {one: number for one, number in told.items() if number > 1}
+            # Of a recording of several streams a look on S3 tells for each of them that has no other way to know.
+            twice = {one: number for one, number in told.items() if number > 1 and not one[0].startswith("Recording")}
             # A subscription that is begun anew tells the newest again.
             if twice and owner.events.begun == 1:
                 raise AssertionError(f"told more than once: {twice}")
