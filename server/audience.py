@@ -98,7 +98,10 @@ class Audience:
         self.truth.watching += 1
         browser, system = random.choice(PLAYERS)  # noqa: S311
         quality = random.choice(QUALITIES)  # noqa: S311
-        while goes is None or time.monotonic() - began < goes:
+        pause = float(started["heartbeatIntervalSeconds"])
+        # Who waited for the stream to begin sees something of it all the same.
+        left = pause
+        while left >= pause:
             if random.random() < SWITCH:  # noqa: S311
                 quality = random.choice(QUALITIES)  # noqa: S311
             name, bitrate, framerate = quality
@@ -113,9 +116,8 @@ class Audience:
                 "bufferSeconds": round(random.uniform(1, 10), 2),  # noqa: S311
             }
             await self._beat(http, {"viewerToken": started["viewerToken"], "heartbeats": [beat]})
-            pause = float(started["heartbeatIntervalSeconds"])
-            left = pause if goes is None else max(0.0, began + goes - time.monotonic())
-            await asyncio.sleep(min(pause, left))
+            left = pause if goes is None else began + goes - time.monotonic()
+            await asyncio.sleep(max(0.0, min(pause, left)))
         self.truth.watching -= 1
         self.truth.left += 1
 

@@ -499,6 +499,7 @@ async def test_a_stream_of_long_ago_is_not_taken_up(hall: Hall) -> None:
     await hall.end(await hall.start(-60), -50)
     live = await hall.start(-40)
     await hall.sql("UPDATE channels SET live_stream_id = NULL, live_since = NULL")
+    await hall.sql("DELETE FROM metric_marks")
     await hall.sql("UPDATE streams SET id = CAST('00000000-0000-7000-8000-' || right(id::text, 12) AS uuid)")
     await hall.sql("""
     UPDATE channels SET live_stream_id = streams.id, live_since = streams.started_at
