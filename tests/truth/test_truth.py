@@ -14,7 +14,7 @@ from tests.truth.world import World
 _ALIKE = {"deadline": None, "print_blob": True, "suppress_health_check": list(HealthCheck)}
 
 
-@settings(max_examples=4, derandomize=True, phases=[Phase.explicit, Phase.generate, Phase.shrink], **_ALIKE)
+@settings(max_examples=3, derandomize=True, phases=[Phase.explicit, Phase.generate, Phase.shrink], **_ALIKE)
 @given(history=histories(channels=2, stages=2, most_steps=14))
 async def test_in_the_end_the_truth_is_shown(world: World, history: History) -> None:
     await world.live_through(history)
@@ -22,7 +22,7 @@ async def test_in_the_end_the_truth_is_shown(world: World, history: History) -> 
 
 @pytest.mark.soak
 @pytest.mark.parametrize("part", range(2))
-@settings(max_examples=15, **_ALIKE)
+@settings(max_examples=6, **_ALIKE)
 @given(history=histories(channels=3, stages=3, most_steps=24))
 async def test_in_the_end_the_truth_is_shown_always(world: World, history: History, part: int) -> None:
     await world.live_through(history)
