@@ -15,6 +15,7 @@ from models.user import User
 from models.vault import Vault
 from resolvers.passwords import Passwords
 from resolvers.reads import Reads
+from resolvers.user_agents import UserAgents
 from resolvers.viewer_tokens import ViewerTokens
 from subscriptions.chores import Chores
 from subscriptions.hub import Hub
@@ -135,6 +136,7 @@ class Services:
     account_rules: AccountRules
     intake: Intake
     viewer_tokens: ViewerTokens
+    user_agents: UserAgents
     playback: PlaybackRules
     channel_rules: ChannelRules
     chat_rules: ChatRules

@@ -78,11 +78,13 @@ async def publish(ctx: Context, viewer_token: str, heartbeats: Sequence[Heartbea
     if viewing is None or problems:
         raise Refused(*problems)
     now = datetime.now(UTC)
+    user_agent = _user_agent(ctx.user_agent)
+    software = ctx.services.user_agents.read(user_agent or "")
     beats = [
-        Beat(client_id, heartbeat.sent_at or now, heartbeat.readings)
+        Beat(client_id, heartbeat.sent_at or now, software.complete(heartbeat.readings))
         for client_id, heartbeat in zip(ids, heartbeats, strict=True)
     ]
-    origin = {"ip": kept_address(ctx.address, ctx.services.playback.address), "user_agent": _user_agent(ctx.user_agent)}
+    origin = {"ip": kept_address(ctx.address, ctx.services.playback.address), "user_agent": user_agent}
     submission = Submission(viewing.id, viewing.started_at, viewing.channel_id, beats, origin)
     try:
         outcome = await ctx.services.intake.submit(submission)

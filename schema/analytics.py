@@ -23,7 +23,7 @@ def _fraction(share: Share) -> float:
 class ViewerShare:
     """What of the viewers a value has."""
 
-    name: str = strawberry.field(description="The value, as the players told it.")
+    name: str = strawberry.field(description="The value, as the players, or their user agents, told it.")
     viewers: int = strawberry.field(description="Distinct viewers that had it.")
     fraction: float = value(_fraction, description="These of all viewers, told or not, from 0 to 1.")
 

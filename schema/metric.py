@@ -14,7 +14,11 @@ if TYPE_CHECKING:
     from schema.stream import Stream
 
 
-@row_type(models.Metric, description="One heartbeat of one viewer's player. Null is whatever the player did not tell.")
+@row_type(
+    models.Metric,
+    description="One heartbeat of one viewer's player. Null is whatever neither the player told nor, of browser and "
+    "system, its user agent.",
+)
 class Metric(Node):
     """A heartbeat. Only lists and lookups of the channel's owner have any, so nothing here is restricted again."""
 

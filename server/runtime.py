@@ -10,8 +10,10 @@ from ivs.stage_tokens import Signer
 from ivs.tokens import load_es384
 from models.engine import Sessions, create_engine, create_sessions
 from models.vault import Vault
+from resolvers import heartbeats
 from resolvers.context import AccountRules, ChannelRules, ChatRules, PlaybackRules, Services, StageRules
 from resolvers.passwords import Passwords
+from resolvers.user_agents import UserAgents
 from resolvers.viewer_tokens import ViewerTokens
 from server.errors import UNAVAILABLE, StartupError
 from server.jobs import create_worker
@@ -124,6 +126,7 @@ async def open_runtime(settings: Settings, resolved: Resolved) -> AsyncIterator[
             account_rules=_account_rules(settings),
             intake=intake,
             viewer_tokens=ViewerTokens(resolved.secret_keys, lifetime=settings.viewer_token_seconds),
+            user_agents=UserAgents(remembered=settings.user_agents_remembered, lengths=heartbeats.TEXTS),
             playback=_playback_rules(settings),
             channel_rules=_channel_rules(settings),
             chat_rules=_chat_rules(settings),

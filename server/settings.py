@@ -317,6 +317,11 @@ class Settings:
         parsers.choice("full", "truncated", "none"),
         "How much of a viewer's address is kept: `truncated` is its /24, or the /48 of IPv6.",
     )
+    user_agents_remembered: int = _setting(
+        1000,
+        parsers.whole(0, 1_000_000),
+        "User agents of players whose browser and system a process remembers, the last ones.",
+    )
     metrics_retention_days: int = _setting(
         90,
         parsers.whole(1, 3650),

@@ -27,9 +27,12 @@ MetricsPublishError = Annotated[
 ]
 
 
-def _told(column: str, what: str) -> Any:
+def _told(column: str, what: str, otherwise: str = "") -> Any:
     limit = f"at most {TEXTS[column]} characters" if column in TEXTS else f"0 to {NUMBERS[column]:,}"
-    return strawberry.field(default=UNSET, description=f"{what}; {limit}.")
+    return strawberry.field(default=UNSET, description=f"{what}; {limit}.{otherwise}")
+
+
+_READ = " Read from the request's user agent if null or absent."
 
 
 @strawberry.input(description="State of a player at a moment. What is absent or null is not known.")
@@ -42,9 +45,11 @@ class HeartbeatInput:
         description="When the player was in this state, by its clock; moved to within the viewing and the stream. Now "
         "if absent.",
     )
-    browser_name: str | None = _told("browser_name", "Name of the browser or application")
-    browser_version: str | None = _told("browser_version", "Version of the browser or application")
-    os: str | None = _told("os", "Operating system")
+    browser_name: str | None = _told("browser_name", "Name of the browser or application", _READ)
+    browser_version: str | None = _told(
+        "browser_version", "Version of the browser or application", " Read from the user agent if the name is."
+    )
+    os: str | None = _told("os", "Operating system", _READ)
     is_mobile: bool | None = strawberry.field(default=UNSET, description="Whether the device is a mobile one.")
     time_zone: str | None = _told("time_zone", "Time zone, as in Europe/Berlin")
     available_resolution: str | None = _told("available_resolution", "Size of the screen, as in 1920x1080")
