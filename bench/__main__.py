@@ -3,7 +3,7 @@
 import asyncio
 import sys
 
-from bench import analytics, chat_review, documents
+from bench import analytics, chat_review, documents, viewers
 from bench.ingest import run as ingest
 from bench.metrics import run as metrics
 from bench.reads import run as reads
@@ -15,6 +15,7 @@ ALL = {
     "ingest": ingest.main,
     "metrics": metrics.main,
     "reads": reads.main,
+    "viewers": viewers.main,
 }
 
 

@@ -6,6 +6,7 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+from sqlalchemy import text
 
 from models.metric import add_partition, partition_name, partitions
 from schema.base import parse_id
@@ -101,6 +102,22 @@ async def test_viewers_are_those_with_a_heartbeat_of_late(client: Client, owner:
     await age(running, owner, 46.0)
     await counted(client, owner, 0, 4)
     assert len(players) == 3
+
+
+async def test_reading_the_number_looks_at_no_heartbeat(
+    client: Client, owner: Registered, running: Running, start_server: StartServer
+) -> None:
+    await watch(client, owner, 2)
+    await counted(client, owner, 2, 2)
+    async with start_server(worker=False) as reading:
+        door = Client(reading.url)
+        async with running.runtime.services.sessions() as session, session.begin():
+            # Who so much as plans to read the table waits, and is an error after the statement's timeout.
+            await session.execute(text("LOCK TABLE metrics IN ACCESS EXCLUSIVE MODE"))
+            channel = (await door.data(CHANNEL, {"id": owner.channel_id}))["channel"]
+        await door.aclose()
+    stream = {"viewerCount": 2, "peakViewerCount": 2}
+    assert channel == {"viewerCount": 2, "currentStream": stream, "streams": {"nodes": [stream]}}
 
 
 async def test_each_stream_has_viewers_of_its_own(client: Client, owner: Registered, running: Running) -> None:
