@@ -7,7 +7,6 @@ import strawberry
 from graphql import GraphQLError, GraphQLSchema
 from strawberry.schema.config import StrawberryConfig
 
-from schema import inputs
 from schema.mutation import Mutation
 from schema.query import Query
 from schema.subscription import Subscription
@@ -43,4 +42,3 @@ sdl = schema.as_str() + "\n"
 
 # Strawberry describes the types, graphql-core runs them: see `schema.execution`.
 core_schema: GraphQLSchema = schema._schema  # noqa: SLF001 - there is no public way to it
-inputs.plan(core_schema)

@@ -81,7 +81,27 @@ class Engine:
             Exception: Anything; the operation has to be run by graphql-core.
         """
         root = Objects(self._plan.fields, [], [])
-        data, wave = root.add(None), [root]
+        data = root.add(None)
+        await self._run([root])
+        return data
+
+    async def complete(self, value: Any) -> dict[str, Any]:
+        """Return the operation's data; the value of its only field is known.
+
+        Raises:
+            Exception: Anything; the value has to be completed by graphql-core.
+        """
+        (field,) = self._plan.fields
+        data: dict[str, Any] = {field.key: None}
+        await self._run(list(self._complete(field, [value], [data])))
+        return data
+
+    def info(self) -> "GraphQLResolveInfo[Context]":
+        """Return what the resolver of the operation's only field may ask."""
+        (field,) = self._plan.fields
+        return self._info(field)
+
+    async def _run(self, wave: list[Objects]) -> None:
         while wave:
             waiting = list(self._at_hand(wave))
             values = await self._read(waiting)
@@ -90,7 +110,6 @@ class Engine:
                 for one, read in zip(waiting, values, strict=True)
                 for objects in self._complete(one.field, read, one.results)
             ]
-        return data
 
     def _at_hand(self, wave: list[Objects]) -> Iterator[Waiting]:
         """Fill in what the objects hold, and what that holds; yield the fields that have to be read."""

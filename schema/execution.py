@@ -16,6 +16,7 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
+    MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
     execute,
@@ -34,6 +35,7 @@ from schema.engine import Engine
 from schema.faults import formatted
 from schema.limits import LIMITS, DocumentLimits, document_limits
 from schema.plan import Plan, Unplannable, flag_names, make_plan
+from schema.single_mutation import Outcome, SingleMutation
 
 logger = logging.getLogger(__name__)
 
@@ -45,7 +47,9 @@ _LIMITS = {"Maximum introspection depth exceeded": "introspection"}
 # Python's advice to whoever runs it, which is not the client.
 _PYTHON_DIGITS = "set_int_max_str_digits"
 
-OPERATIONS = Counter("streamcat_operations_total", "Queries by what ran them: a plan, or graphql-core", ["engine"])
+OPERATIONS = Counter(
+    "streamcat_operations_total", "Queries and mutations by what ran them: a plan, or graphql-core", ["engine"]
+)
 DOCUMENTS = Counter("streamcat_documents_total", "Documents by whether they had been prepared before", ["cache"])
 
 Response = dict[str, Any]
@@ -70,6 +74,7 @@ class Prepared:
     flag_names: tuple[str, ...] | None = None
     """Variables by which plans differ; null if the document cannot be planned."""
     plans: dict[Any, Plan | None] = field(default_factory=dict)
+    mutations: dict[str | None, SingleMutation | None] = field(default_factory=dict)
 
     def operation_type(self, operation_name: str | None) -> OperationType | None:
         """Return what kind of operation is meant; null if that is not clear."""
@@ -140,7 +145,12 @@ class Executor:
         """Run a query or mutation."""
         if prepared.document is None or prepared.errors:
             return prepared.refusal()
-        data = await self._run_planned(prepared, prepared.document, request, ctx)
+        operation = get_operation_ast(prepared.document, request.operation_name)
+        data = outcome = None
+        if operation is not None and operation.operation is OperationType.QUERY:
+            data = await self._run_query(prepared, operation, request, ctx)
+        elif operation is not None and operation.operation is OperationType.MUTATION:
+            data, outcome = await self._run_mutation(prepared, operation, request, ctx)
         if data is not None:
             return {"data": data}
         result = execute(
@@ -149,22 +159,20 @@ class Executor:
             context_value=ctx,
             variable_values=dict(request.variables or {}),
             operation_name=request.operation_name,
+            middleware=None if outcome is None else MiddlewareManager(outcome.told_again),
         )
         return _response(await result if isawaitable(result) else result)
 
-    async def _run_planned(
-        self, prepared: Prepared, document: DocumentNode, request: GraphQLRequest, ctx: Context
+    async def _run_query(
+        self, prepared: Prepared, operation: OperationDefinitionNode, request: GraphQLRequest, ctx: Context
     ) -> dict[str, Any] | None:
         """Return the data of a query that could be planned and met no error; else null, and nothing has happened."""
-        operation = get_operation_ast(document, request.operation_name)
-        if operation is None or operation.operation is not OperationType.QUERY:
-            return None
         variables = get_variable_values(
             self._schema, operation.variable_definitions or (), dict(request.variables or {})
         )
         if not isinstance(variables, VariableValues):
             return None
-        plan = self._plan(prepared, document, operation, variables)
+        plan = self._plan(prepared, operation, variables)
         if plan is None:
             OPERATIONS.labels("general").inc()
             return None
@@ -178,10 +186,37 @@ class Executor:
         OPERATIONS.labels("planned").inc()
         return data
 
-    def _plan(
-        self, prepared: Prepared, document: DocumentNode, operation: OperationDefinitionNode, variables: VariableValues
-    ) -> Plan | None:
-        if prepared.flag_names is None:
+    async def _run_mutation(
+        self, prepared: Prepared, operation: OperationDefinitionNode, request: GraphQLRequest, ctx: Context
+    ) -> tuple[dict[str, Any] | None, Outcome | None]:
+        """Return the data of a mutation that could be planned; else what became of it, null if nothing has happened."""
+        mutation = self._mutation(prepared, operation)
+        if mutation is None:
+            OPERATIONS.labels("general").inc()
+            return None, None
+        try:
+            arguments = mutation.arguments(request.variables or {})
+        except Exception as error:  # noqa: BLE001 - graphql-core says what is wrong with them
+            logger.debug("plan abandoned: %s", type(error).__name__)
+            OPERATIONS.labels("abandoned").inc()
+            return None, None
+        data, outcome = await mutation.run(ctx, arguments)
+        OPERATIONS.labels("abandoned" if data is None else "planned").inc()
+        return data, outcome
+
+    def _mutation(self, prepared: Prepared, operation: OperationDefinitionNode) -> SingleMutation | None:
+        name = operation.name.value if operation.name else None
+        if prepared.document is None or prepared.flag_names != ():
+            return None
+        if name not in prepared.mutations:
+            try:
+                prepared.mutations[name] = SingleMutation(self._schema, prepared.document, operation)
+            except Unplannable:
+                prepared.mutations[name] = None
+        return prepared.mutations[name]
+
+    def _plan(self, prepared: Prepared, operation: OperationDefinitionNode, variables: VariableValues) -> Plan | None:
+        if prepared.document is None or prepared.flag_names is None:
             return None
         flags = {name: bool(variables.coerced.get(name)) for name in prepared.flag_names}
         key = (operation.name.value if operation.name else None, *flags.values())
@@ -189,7 +224,7 @@ class Executor:
             if len(prepared.plans) >= _MOST_PLANS:
                 return None
             try:
-                prepared.plans[key] = make_plan(self._schema, document, operation, flags)
+                prepared.plans[key] = make_plan(self._schema, prepared.document, operation, flags)
             except Unplannable:
                 prepared.plans[key] = None
         return prepared.plans[key]

@@ -129,7 +129,7 @@ def _condition(directive: DirectiveNode) -> Any:
 
 
 def make_plan(schema: GraphQLSchema, document: DocumentNode, operation: OperationDefinitionNode, flags: Flags) -> Plan:
-    """Plan a validated query.
+    """Plan a validated query or mutation.
 
     Raises:
         Unplannable: It holds something that only graphql-core can run.
@@ -139,10 +139,11 @@ def make_plan(schema: GraphQLSchema, document: DocumentNode, operation: Operatio
         for definition in document.definitions
         if isinstance(definition, FragmentDefinitionNode)
     }
-    if schema.query_type is None:
-        raise Unplannable("no query type")
+    root = schema.get_root_type(operation.operation)
+    if root is None:
+        raise Unplannable("no such root type")
     planner = _Planner(schema, fragments, flags)
-    return Plan(operation, fragments, planner.fields(schema.query_type, [operation.selection_set]))
+    return Plan(operation, fragments, planner.fields(root, [operation.selection_set]))
 
 
 class _Planner:

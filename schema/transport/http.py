@@ -6,13 +6,13 @@ concurrent requests could swap cookies, and it answers malformed bodies with 500
 
 import logging
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any, Final
 
 import msgspec
 from graphql import OperationType
-from litestar import Request, Response
-from litestar.exceptions import ClientException, InternalServerException
-from litestar.status_codes import HTTP_413_REQUEST_ENTITY_TOO_LARGE
+from litestar import Request
+from litestar.types import Send
 
 from resolvers.context import Services
 from resolvers.errors import Code, RequestError
@@ -42,6 +42,22 @@ class Refusal(Exception):
         self.headers = dict(headers or {})
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """A response as it goes out."""
+
+    status: int
+    headers: Mapping[str, str]
+    body: bytes
+
+    async def send(self, send: Send) -> None:
+        """Send it whole."""
+        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
+        headers.append((b"content-length", str(len(self.body)).encode()))
+        await send({"type": "http.response.start", "status": self.status, "headers": headers})
+        await send({"type": "http.response.body", "body": self.body, "more_body": False})
+
+
 class HttpTransport:
     """Answers GET and POST on the GraphQL path."""
 
@@ -50,8 +66,11 @@ class HttpTransport:
         self._services = services
         self._config = config
 
-    async def answer(self, request: "Request[Any, Any, Any]") -> Response[bytes]:
-        """Run the request's operation, or say why not."""
+    async def serve(self, request: "Request[Any, Any, Any]") -> None:
+        """Answer with the result of the request's operation, or with why there is none."""
+        await (await self._outcome(request)).send(request.send)
+
+    async def _outcome(self, request: "Request[Any, Any, Any]") -> Answer:
         media_type = JSON
         try:
             media_type = negotiated(request.headers.get("accept"))
@@ -64,7 +83,7 @@ class HttpTransport:
             code, message = masked(error, "the request")
             return _encoded(request_error(code, message), media_type, _STATUS[code])
 
-    async def _answer(self, request: "Request[Any, Any, Any]", media_type: str) -> Response[bytes]:
+    async def _answer(self, request: "Request[Any, Any, Any]", media_type: str) -> Answer:
         origin, host = request.headers.get("origin"), request.headers.get("host")
         if not origin_allowed(origin, host, self._config.allowed_origins):
             raise Refusal(403, "FORBIDDEN", f"Pages of {origin} may not use this API; see the setting ALLOWED_ORIGINS.")
@@ -86,7 +105,7 @@ class HttpTransport:
         status = 400 if media_type == GRAPHQL_JSON and "data" not in response else 200
         headers = {}
         if ctx.cookie is not None:
-            headers["Set-Cookie"] = cookie_header(ctx.cookie, secure=request.url.scheme == "https")
+            headers["Set-Cookie"] = cookie_header(ctx.cookie, secure=request.scope["scheme"] == "https")
         return _encoded(response, media_type, status, headers)
 
     async def _read(self, request: "Request[Any, Any, Any]") -> GraphQLRequest:
@@ -109,17 +128,19 @@ class HttpTransport:
         return graphql_request(_json(await self._body(request), "The body"))
 
     async def _body(self, request: "Request[Any, Any, Any]") -> bytes:
-        try:
-            return await request.body()
-        except ClientException as error:
-            if error.status_code != HTTP_413_REQUEST_ENTITY_TOO_LARGE:
-                raise
-            LIMITS.labels("request_bytes").inc()
-            limit = self._config.max_request_bytes
-            raise Refusal(413, "TOO_COSTLY", f"The body is larger than {limit} bytes.") from error
-        except InternalServerException as error:
-            # Litestar's word for a client that left, or whose chunks are none. Nobody may ring our alarm that way.
-            raise Refusal(400, "BAD_INPUT", "The body ended before it was complete.") from error
+        limit = self._config.max_request_bytes
+        announced = request.headers.get("content-length", "0")
+        size, parts = int(announced) if announced.isdecimal() else 0, []
+        while size <= limit:
+            event = await request.receive()
+            if event["type"] != "http.request":
+                raise Refusal(400, "BAD_INPUT", "The body ended before it was complete.")
+            parts.append(event.get("body", b""))
+            size = max(size, sum(map(len, parts)))
+            if size <= limit and not event.get("more_body"):
+                return b"".join(parts)
+        LIMITS.labels("request_bytes").inc()
+        raise Refusal(413, "TOO_COSTLY", f"The body is larger than {limit} bytes.")
 
 
 def graphql_request(parameters: Any) -> GraphQLRequest:
@@ -182,10 +203,10 @@ def _json(body: bytes, what: str) -> Any:
 
 def _encoded(
     response: Mapping[str, Any], media_type: str, status: int, headers: Mapping[str, str] | None = None
-) -> Response[bytes]:
-    return Response(
-        msgspec.json.encode(response),
-        status_code=status,
-        media_type=f"{media_type}; charset=utf-8",
-        headers={"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(headers or {})},
-    )
+) -> Answer:
+    own = {
+        "Content-Type": f"{media_type}; charset=utf-8",
+        "Cache-Control": "no-store",
+        "X-Content-Type-Options": "nosniff",
+    }
+    return Answer(status, {**own, **(headers or {})}, msgspec.json.encode(response))
