@@ -4,7 +4,6 @@ It reads the same requests and copies the same rows, many requests by one commit
 no GraphQL, no streams, no limits, and a heartbeat that is sent twice is an error.
 """
 
-import asyncio
 import os
 import sys
 from collections.abc import Awaitable, Callable, Sequence
@@ -15,6 +14,7 @@ from uuid import UUID
 import asyncpg
 import msgspec
 import uvicorn
+import uvloop
 from prometheus_client import Gauge
 
 from models.base import uuid7
@@ -72,4 +72,5 @@ async def main(port: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1])))
+    # The event loop of ours.
+    uvloop.run(main(int(sys.argv[1])))
