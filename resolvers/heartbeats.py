@@ -2,7 +2,7 @@
 
 import ipaddress
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -74,7 +74,7 @@ async def publish(ctx: Context, viewer_token: str, heartbeats: Sequence[Heartbea
             )
         )
     for index, heartbeat in enumerate(heartbeats):
-        problems.extend(_faults(heartbeat.readings, ["input", "heartbeats", str(index)]))
+        problems.extend(_faults(heartbeat.readings, index))
     if viewing is None or problems:
         raise Refused(*problems)
     now = datetime.now(UTC)
@@ -112,8 +112,9 @@ def kept_address(address: str, how: Literal["full", "truncated", "none"]) -> str
         parsed = parsed.ipv4_mapped
     if how == "full":
         return str(parsed)
-    length = 24 if isinstance(parsed, ipaddress.IPv4Address) else 48
-    return str(ipaddress.ip_network((parsed, length), strict=False))
+    if isinstance(parsed, ipaddress.IPv4Address):
+        return f"{str(parsed).rpartition('.')[0]}.0/24"
+    return str(ipaddress.ip_network((parsed, 48), strict=False))
 
 
 def _user_agent(sent: str | None) -> str | None:
@@ -128,16 +129,23 @@ def _client_id(index: int, heartbeat: Heartbeat) -> UUID:
         raise bad_input(f"`input.heartbeats[{index}].id` must be a UUID, new for each heartbeat.") from error
 
 
-def _faults(readings: Mapping[str, Any], path: Sequence[str]) -> Iterator[Problem]:
+def _faults(readings: Mapping[str, Any], index: int) -> list[Problem]:
+    faults: list[Problem] = []
     for column, value in readings.items():
         if value is None:
             continue
-        place = [*path, _camel(column)]
-        if column in TEXTS:
-            yield from texts.problems(value, "The text", place, least=1, most=TEXTS[column])
-        elif column in NUMBERS and not 0 <= value <= NUMBERS[column]:
+        if (most := TEXTS.get(column)) is not None:
+            if texts.fault(value, "The text", least=1, most=most) is not None:
+                faults += texts.problems(value, "The text", _place(index, column), least=1, most=most)
+        elif (greatest := NUMBERS.get(column)) is not None and not 0 <= value <= greatest:
             # NaN is within no bounds.
-            yield NumberInvalid(message=f"The number must be from 0 to {NUMBERS[column]:,}.", path=place)
+            message = f"The number must be from 0 to {greatest:,}."
+            faults.append(NumberInvalid(message=message, path=_place(index, column)))
+    return faults
+
+
+def _place(index: int, column: str) -> list[str]:
+    return ["input", "heartbeats", str(index), _camel(column)]
 
 
 def _homeless(index: int) -> Problem:

@@ -9,7 +9,7 @@ def fault(text: str, what: str, *, least: int = 0, most: int) -> str | None:
     """Return what is wrong with the text as a sentence; null if nothing is. Lengths are in characters."""
     if not least <= len(text) <= most:
         return f"{what} has {least} to {most} characters."
-    if "\0" in text or any("\ud800" <= character <= "\udfff" for character in text):
+    if "\0" in text or (not text.isascii() and any("\ud800" <= character <= "\udfff" for character in text)):
         return f"{what} must not hold the character NUL, nor half of a surrogate pair."
     return None
 

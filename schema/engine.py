@@ -104,6 +104,8 @@ class Engine:
     async def _run(self, wave: list[Objects]) -> None:
         while wave:
             waiting = list(self._at_hand(wave))
+            if not waiting:
+                return
             values = await self._read(waiting)
             wave = [
                 objects
@@ -253,6 +255,8 @@ class Engine:
         present = [value for value in values if value is not None]
         if selection is None or (required and len(present) < len(values)):
             raise Abandoned(field.key)
+        if not present:
+            return [None] * len(values), []
         groups: dict[str, Objects] = {name: Objects(fields, [], []) for name, fields in selection.by_type.items()}
         # Rows are named as their types are; see `schema.base.row_type`.
         names = list(groups) * len(present) if len(groups) == 1 else [type(value).__name__ for value in present]

@@ -1,35 +1,39 @@
 """What is done with a batch of heartbeats in its transaction: place each, leave out what is there, copy the rest."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import asyncpg
-from sqlalchemy import any_, bindparam, func, select, text
+from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as UUIDS
 from sqlalchemy.ext.asyncio import AsyncSession
 
-from models import Channel, Stream
 from models.metric import Metric, Span, heartbeat_id, in_order, place
-from models.statement import driver_of, errors_of
+from models.statement import Statement, driver_of, errors_of
 
 # Of the interval: a heartbeat that the network brings so much early is not refused.
 _SOONEST: Final = 0.8
 
 COLUMNS: Final = tuple(Metric.__table__.columns.keys())
 
-_KNOWN = text("""
-SELECT metrics.id
-  FROM unnest(:ids, :begins) AS asked (id, began)
- CROSS JOIN LATERAL (
-   SELECT id FROM metrics WHERE metrics.id = asked.id AND metrics.viewing_started_at = asked.began LIMIT 1
- ) AS metrics
-""").bindparams(bindparam("ids", type_=ARRAY(UUIDS)), bindparam("begins", type_=ARRAY(TIMESTAMP(timezone=True))))
-_NEWEST = text("""
+_BEGINS = bindparam("begins", type_=ARRAY(TIMESTAMP(timezone=True)))
+_STREAMS = Statement(
+    text("""
+SELECT clock.now, streams.channel_id, streams.id, channels.user_id, streams.started_at, streams.ended_at,
+       streams.ivs_stream_id
+  FROM (SELECT clock_timestamp() AS now) AS clock
+  LEFT JOIN (streams JOIN channels ON channels.id = streams.channel_id)
+    ON streams.channel_id = ANY (:channels) AND streams.started_at IS NOT NULL
+   AND coalesce(streams.ended_at, clock.now) >= :earliest
+""").bindparams(bindparam("channels", type_=ARRAY(UUIDS)), bindparam("earliest", type_=TIMESTAMP(timezone=True)))
+)
+_NEWEST = Statement(
+    text("""
 SELECT asked.id, newest.created_at
   FROM unnest(:viewings, :begins) AS asked (id, began)
  CROSS JOIN LATERAL (
@@ -37,7 +41,17 @@ SELECT asked.id, newest.created_at
     WHERE metrics.viewing_id = asked.id AND metrics.viewing_started_at = asked.began
     ORDER BY created_at DESC LIMIT 1
  ) AS newest
-""").bindparams(bindparam("viewings", type_=ARRAY(UUIDS)), bindparam("begins", type_=ARRAY(TIMESTAMP(timezone=True))))
+""").bindparams(bindparam("viewings", type_=ARRAY(UUIDS)), _BEGINS)
+)
+_KNOWN = Statement(
+    text("""
+SELECT metrics.id
+  FROM unnest(:ids, :begins) AS asked (id, began)
+ CROSS JOIN LATERAL (
+   SELECT id FROM metrics WHERE metrics.id = asked.id AND metrics.viewing_started_at = asked.began LIMIT 1
+ ) AS metrics
+""").bindparams(bindparam("ids", type_=ARRAY(UUIDS)), _BEGINS)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +106,7 @@ async def store(
     ids = [[_id_of(one, beat) for beat in one.beats] for one in submissions]
     # In this order: who finds what another process has just written to be the newest also finds it to be known.
     newest = await _newest(session, submissions)
-    known = await _known(session, submissions, ids)
+    known = await _known(session, submissions, ids, newest)
     outcomes, records = [], []
     for submission, keys in zip(submissions, ids, strict=True):
         fresh = {key: index for index, key in reversed(list(enumerate(keys))) if key not in known}
@@ -151,35 +165,39 @@ def _record(
 
 async def _streams(session: AsyncSession, submissions: Sequence[Submission]) -> tuple[datetime, dict[UUID, list[Span]]]:
     """Return the database's time, and the streams of each channel that its heartbeats can be of."""
-    now: datetime = (await session.execute(select(func.clock_timestamp()))).scalar_one()
-    channels = {submission.channel_id for submission in submissions}
-    earliest = min(submission.viewing_started_at for submission in submissions)
-    statement = (
-        select(Stream.channel_id, Stream.id, Channel.user_id, Stream.started_at, Stream.ended_at, Stream.ivs_stream_id)
-        .join(Channel, Channel.id == Stream.channel_id)
-        .where(
-            Stream.channel_id == any_(bindparam("channels", list(channels), type_=ARRAY(UUIDS))),
-            Stream.started_at.is_not(None),
-            func.coalesce(Stream.ended_at, now) >= earliest,
-        )
-    )
+    asked = {
+        "channels": list({submission.channel_id for submission in submissions}),
+        "earliest": min(submission.viewing_started_at for submission in submissions),
+    }
     found: defaultdict[UUID, list[Span]] = defaultdict(list)
-    for row in await session.execute(statement):
-        assert row.started_at is not None  # noqa: S101 - narrows the type: the statement asks for no others
-        found[row.channel_id].append(Span(row.id, row.user_id, row.started_at, row.ended_at, row.ivs_stream_id))
-    return now, defaultdict(list, {channel_id: in_order(spans) for channel_id, spans in found.items()})
-
-
-async def _known(session: AsyncSession, submissions: Sequence[Submission], ids: Sequence[Sequence[UUID]]) -> set[UUID]:
-    begins = [one.viewing_started_at for one in submissions for _ in one.beats]
-    asked = {"ids": [key for keys in ids for key in keys], "begins": begins}
-    return set((await session.execute(_KNOWN, asked)).scalars())
+    rows = await _STREAMS.all(session, asked)
+    for _, channel_id, *span in rows:
+        if channel_id is not None:
+            found[channel_id].append(Span(*span))
+    return rows[0]["now"], defaultdict(list, {channel_id: in_order(spans) for channel_id, spans in found.items()})
 
 
 async def _newest(session: AsyncSession, submissions: Iterable[Submission]) -> dict[UUID, datetime]:
     begins = {one.viewing_id: one.viewing_started_at for one in submissions}
-    asked = {"viewings": list(begins), "begins": list(begins.values())}
-    return {row.id: row.created_at for row in await session.execute(_NEWEST, asked)}
+    rows = await _NEWEST.all(session, {"viewings": list(begins), "begins": list(begins.values())})
+    return {row["id"]: row["created_at"] for row in rows}
+
+
+async def _known(
+    session: AsyncSession,
+    submissions: Sequence[Submission],
+    ids: Sequence[Sequence[UUID]],
+    begun: Container[UUID],
+) -> set[UUID]:
+    """Return which of the ids are there; a viewing of which nothing is there need not be asked about."""
+    asked: tuple[list[UUID], list[datetime]] = ([], [])
+    for submission, keys in zip(submissions, ids, strict=True):
+        if submission.viewing_id in begun:
+            asked[0].extend(keys)
+            asked[1].extend([submission.viewing_started_at] * len(keys))
+    if not asked[0]:
+        return set()
+    return {row["id"] for row in await _KNOWN.all(session, dict(zip(("ids", "begins"), asked, strict=True)))}
 
 
 async def _copy(session: AsyncSession, records: Sequence[tuple[Any, ...]]) -> None:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import msgspec
 from graphql import OperationType
 from litestar import Request
+from litestar.datastructures import Headers
 from litestar.types import Send
 
 from resolvers.context import Services
@@ -73,8 +74,9 @@ class HttpTransport:
     async def _outcome(self, request: "Request[Any, Any, Any]") -> Answer:
         media_type = JSON
         try:
-            media_type = negotiated(request.headers.get("accept"))
-            return await self._answer(request, media_type)
+            headers = request.headers
+            media_type = negotiated(headers.get("accept"))
+            return await self._answer(request, headers, media_type)
         except Refusal as refusal:
             return _encoded(refusal.response, media_type, refusal.status, refusal.headers)
         except RequestError as error:
@@ -83,14 +85,14 @@ class HttpTransport:
             code, message = masked(error, "the request")
             return _encoded(request_error(code, message), media_type, _STATUS[code])
 
-    async def _answer(self, request: "Request[Any, Any, Any]", media_type: str) -> Answer:
-        origin, host = request.headers.get("origin"), request.headers.get("host")
+    async def _answer(self, request: "Request[Any, Any, Any]", headers: Headers, media_type: str) -> Answer:
+        origin, host = headers.get("origin"), headers.get("host")
         if not origin_allowed(origin, host, self._config.allowed_origins):
             raise Refusal(403, "FORBIDDEN", f"Pages of {origin} may not use this API; see the setting ALLOWED_ORIGINS.")
         if request.method not in METHODS:
             raise Refusal(405, "BAD_INPUT", "Queries need GET or POST, mutations POST.", {"Allow": ", ".join(METHODS)})
-        graphql = await self._read(request)
-        viewer = await viewer_of(self._services, request.headers.get("authorization"), request.cookies.get(COOKIE))
+        graphql = await self._read(request, headers)
+        viewer = await viewer_of(self._services, headers.get("authorization"), request.cookies.get(COOKIE))
         prepared = self._executor.prepare(graphql.query)
         kind = prepared.operation_type(graphql.operation_name)
         if kind is OperationType.SUBSCRIPTION:
@@ -103,12 +105,12 @@ class HttpTransport:
         response = await self._executor.run(prepared, graphql, ctx)
         # Old clients that ask for application/json take any status but 200 for a fault of the network.
         status = 400 if media_type == GRAPHQL_JSON and "data" not in response else 200
-        headers = {}
+        cookie = {}
         if ctx.cookie is not None:
-            headers["Set-Cookie"] = cookie_header(ctx.cookie, secure=request.scope["scheme"] == "https")
-        return _encoded(response, media_type, status, headers)
+            cookie["Set-Cookie"] = cookie_header(ctx.cookie, secure=request.scope["scheme"] == "https")
+        return _encoded(response, media_type, status, cookie)
 
-    async def _read(self, request: "Request[Any, Any, Any]") -> GraphQLRequest:
+    async def _read(self, request: "Request[Any, Any, Any]", headers: Headers) -> GraphQLRequest:
         if request.method == "GET":
             parameters = request.query_params
             return graphql_request(
@@ -120,16 +122,16 @@ class HttpTransport:
                 }
             )
         # Only this type makes a browser ask first (CORS) before another site's page may send it.
-        content_type = request.headers.get("content-type", "").lower().replace(" ", "")
+        content_type = headers.get("content-type", "").lower().replace(" ", "")
         if content_type not in (JSON, f"{JSON};charset=utf-8"):
             raise Refusal(415, "BAD_INPUT", f"The body must be {JSON} in UTF-8.", {"Accept": JSON})
-        if request.headers.get("content-encoding", "identity") != "identity":
+        if headers.get("content-encoding", "identity") != "identity":
             raise Refusal(415, "BAD_INPUT", "The body must not be compressed.", {"Accept-Encoding": "identity"})
-        return graphql_request(_json(await self._body(request), "The body"))
+        return graphql_request(_json(await self._body(request, headers), "The body"))
 
-    async def _body(self, request: "Request[Any, Any, Any]") -> bytes:
+    async def _body(self, request: "Request[Any, Any, Any]", headers: Headers) -> bytes:
         limit = self._config.max_request_bytes
-        announced = request.headers.get("content-length", "0")
+        announced = headers.get("content-length", "0")
         size, parts = int(announced) if announced.isdecimal() else 0, []
         while size <= limit:
             event = await request.receive()
