@@ -1,9 +1,14 @@
-"""`python -m bench [NAME ...]`: run the benchmarks, or those named; each prints its own table of ratios."""
+"""`python -m bench [NAME ...] [OPTION ...]`: run the benchmarks, or those named; each prints its own table of ratios.
+
+Options are the last one's: `python -m bench fanout --help`.
+"""
 
 import asyncio
 import sys
+from itertools import takewhile
 
 from bench import analytics, chat_review, documents, viewers
+from bench.fanout import run as fanout
 from bench.ingest import run as ingest
 from bench.metrics import run as metrics
 from bench.reads import run as reads
@@ -17,17 +22,26 @@ ALL = {
     "reads": reads.main,
     "viewers": viewers.main,
 }
+# Those that take options.
+TAKING = {"fanout": fanout.main}
 
 
 def main() -> int:
-    chosen = sys.argv[1:] or list(ALL)
-    unknown = [name for name in chosen if name not in ALL]
+    named = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
+    options = sys.argv[1 + len(named) :]
+    chosen = named or sorted([*ALL, *TAKING])
+    unknown = [name for name in chosen if name not in ALL and name not in TAKING]
     if unknown:
-        sys.stderr.write(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(ALL)}.\n")
+        sys.stderr.write(
+            f"There is no benchmark {', '.join(unknown)}; there are {', '.join(sorted([*ALL, *TAKING]))}.\n"
+        )
+        return 64
+    if options and chosen[-1] not in TAKING:
+        sys.stderr.write(f"{chosen[-1]} takes no options; {', '.join(TAKING)} does.\n")
         return 64
     for name in chosen:
-        print(f"== {name}")
-        asyncio.run(ALL[name]())
+        print(f"== {name}", flush=True)
+        asyncio.run(TAKING[name](*options) if name in TAKING else ALL[name]())
     return 0
 
 

@@ -1,0 +1,206 @@
+"""Subscriptions on one topic, and on 500: ours against (a) bare uvicorn, and (b) a plain Strawberry subscription.
+
+(a) `bare` broadcasts the same bytes by the same websocket implementation, the limit; (b) `plain` is what Strawberry's
+guide teaches, with a queue per subscriber. Each server is one process that has one core for itself, on which the
+clients and PostgreSQL do not run; all three hold as many sockets as the size says, and are measured in turns. Ours
+reads what changed from the database; the two others are told it, which favours them.
+
+steady: a change every `--every` ms, but none before the one before is everywhere. Every socket must get every one.
+burst: 10 changes at once. The others must deliver all; ours may merge, each socket's last frame must be the newest.
+waves: 5,000 sockets on 500 channels (as many as the greatest size has), whose viewer counts all change at once.
+
+`deliveries/s` is while a change is under way, from its beginning until its last delivery, PostgreSQL's part included;
+`cpu` is the server's own per delivery; `p50` and `p99` are from a change to its last delivery; `of` is deliveries of
+changes times sockets; `server` and `client` are how busy those processes were: a server that is far from 100 % in a
+burst had to share its core, and a client near it is what was measured. `--sizes 200,1000`, `--rounds 3`.
+"""
+
+import argparse
+import os
+import resource
+import statistics
+import tempfile
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import asyncpg
+
+from bench.fanout.crowd import Crowd, Reactor
+from bench.fanout.rounds import Round, Source, Turns, at, cpu, memory, ratios
+from bench.fanout.said import CHANNEL, START, VIEWERS, Scenario
+from bench.ingest.histories import channels
+from bench.served import SERVE, free_port, served
+from models import Channel, migrate
+from schema.base import global_id
+from server.embedded.postgres import EmbeddedPostgres
+
+KINDS = ("ours", "bare", "plain")
+STEADY_SECONDS = 2.0
+# A slow server may take longer than that for these.
+STEADY_LEAST = 3
+BURST = 10
+# Longer than the second for which a subscriber of viewer counts has its peace.
+WAVE_SECONDS = 1.5
+WAVES = 2
+
+LINE = "{:>6} {:7} {:6} {:>12} {:>8} {:>8} {:>8} {:>16} {:>7} {:>7}"
+HEADINGS = ("size", "mode", "server", "deliveries/s", "cpu us", "p50 ms", "p99 ms", "of", "server", "client")
+
+Found = Mapping[str, list[Round]]
+
+
+@dataclass(frozen=True)
+class World:
+    """What all servers share."""
+
+    environ: dict[str, str]
+    source: Source
+    node_ids: Sequence[str]
+    core: int
+    others: Sequence[int]
+
+
+async def main(*options: str) -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(prog="python -m bench fanout")
+    parser.add_argument("--sizes", default="200,1000,5000", help="numbers of subscribers, by commas")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--every", type=float, default=50, help="ms between two changes of `steady`")
+    asked = parser.parse_args(options)
+    sizes = [int(size) for size in asked.sizes.split(",")]
+    _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
+    assert len(KINDS) * max(sizes) + 200 < most, f"of {most} files one process cannot have so many sockets"
+    with ExitStack() as stack:
+        world = await _world(stack)
+        print(f"Medians of {asked.rounds} rounds.")
+        print(LINE.format(*HEADINGS))
+        for size in sizes:
+            with _crowds(world, CHANNEL, size) as (turns, crowds):
+                steady: Found = {kind: [] for kind in KINDS}
+                burst: Found = {kind: [] for kind in KINDS}
+                for kind, (crowd, pid) in crowds.items():
+                    # Not counted: what is done for the first time.
+                    turns.steady(crowd, pid, 0, 0, 2)
+                for number in range(asked.rounds):
+                    for kind in KINDS[:: 1 if number % 2 else -1]:
+                        crowd, pid = crowds[kind]
+                        steady[kind].append(turns.steady(crowd, pid, asked.every / 1000, STEADY_SECONDS, STEADY_LEAST))
+                        burst[kind].append(turns.burst(crowd, pid, BURST, merges=kind == "ours"))
+                _print(size, "steady", steady)
+                _print(size, "burst", burst)
+        with _crowds(world, VIEWERS, max(sizes)) as (turns, crowds):
+            waves: Found = {kind: [] for kind in KINDS}
+            for number in range(-1, asked.rounds):
+                for kind in KINDS[:: 1 if number % 2 else -1]:
+                    crowd, pid = crowds[kind]
+                    taken = turns.steady(crowd, pid, WAVE_SECONDS, 0, WAVES)
+                    if number >= 0:
+                        waves[kind].append(taken)
+            _print(max(sizes), "waves", waves)
+
+
+async def _world(stack: ExitStack) -> World:
+    folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamcat-bench-")))
+    folder.chmod(0o755)
+    core, *others = sorted(os.sched_getaffinity(0))
+    # What is started from here inherits it.
+    os.sched_setaffinity(0, others or [core])
+    stack.callback(os.sched_setaffinity, 0, [core, *others])
+    postgres = EmbeddedPostgres(folder / "postgres")
+    stack.callback(postgres.stop)
+    database_url = postgres.start()
+    await migrate.upgrade(database_url)
+    await channels(database_url)
+    connection = await asyncpg.connect(database_url)
+    await connection.execute(
+        "INSERT INTO streams (id, channel_id, ivs_stream_id, title, first_seen_at, started_at)"
+        " SELECT gen_random_uuid(), id, 'st-' || name, title, now(), now() FROM channels"
+    )
+    await connection.execute(
+        "UPDATE channels SET live_stream_id = streams.id, live_since = now()"
+        " FROM streams WHERE streams.channel_id = channels.id"
+    )
+    rows = await connection.fetch("SELECT id FROM channels ORDER BY name")
+    await connection.close()
+    environ = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "SECRET_KEY": "x" * 32,
+        # Nothing listens there.
+        "AWS_ENDPOINT_URL": "http://127.0.0.1:9",
+        "EVENTS_QUEUE_URL": "http://127.0.0.1:9/queue",
+        "RECORDINGS_CDN_URL": "https://recordings.example.invalid",
+        "WORKERS": "external",
+        "LOG_LEVEL": "error",
+    }
+    source = Source(environ)
+    stack.callback(source.stop)
+    return World(environ, source, [global_id(Channel(id=row["id"])) for row in rows], core, others or [core])
+
+
+@contextmanager
+def _crowds(world: World, scenario: Scenario, size: int) -> Iterator[tuple[Turns, Mapping[str, tuple[Crowd, int]]]]:
+    """Start the servers and connect everybody; print what that took."""
+    few = 1 if scenario is CHANNEL else len(world.node_ids)
+    watched = [world.node_ids[number % few] for number in range(size)]
+    world.source.ask("ours", scenario, START, 1)
+    world.source.began()
+    reactor = Reactor()
+    with ExitStack() as stack:
+        crowds = {}
+        for kind in KINDS:
+            port = free_port()
+            arguments = SERVE if kind == "ours" else ("-m", f"bench.fanout.{kind}", str(port))
+            os.sched_setaffinity(0, [world.core])
+            pid = stack.enter_context(served(port, {**world.environ, "PORT": str(port)}, arguments))
+            os.sched_setaffinity(0, world.others)
+            crowds[kind] = (Crowd(reactor, kind, port, scenario), pid)
+        for kind, (crowd, pid) in crowds.items():
+            stack.callback(crowd.leave)
+            _connect(kind, crowd, pid, watched)
+        # Else the bytes would not be the same.
+        lengths = {len(crowd.sample) for kind, (crowd, _) in crowds.items() if kind != "plain"}
+        assert len(lengths) == 1, [crowd.sample for crowd, _ in crowds.values()]
+        yield Turns(reactor, world.source, scenario), crowds
+
+
+def _connect(kind: str, crowd: Crowd, pid: int, watched: Sequence[str]) -> None:
+    # The first one pays for what is made only once.
+    crowd.grow(watched[:1])
+    (rss, pss), used, began = memory(pid), cpu(pid), time.perf_counter()
+    crowd.grow(watched[1:])
+    took, used, count = time.perf_counter() - began, cpu(pid) - used, len(watched) - 1
+    grown = [(after - before) / count / 1024 for after, before in zip(memory(pid), (rss, pss), strict=True)]
+    print(
+        f"{len(watched):>6} idle    {kind:6} {grown[0]:.1f} KiB RSS, {grown[1]:.1f} KiB PSS per socket;"
+        f" {count / took:.0f} subscribed per second, {used / count * 1e6:.0f} us CPU each",
+        flush=True,
+    )
+
+
+def _print(size: int, mode: str, found: Found) -> None:
+    for kind, rounds in found.items():
+        latencies = [latency for one in rounds for latency in one.latencies]
+        print(
+            LINE.format(
+                size,
+                mode,
+                kind,
+                f"{statistics.median(one.per_second for one in rounds):.0f}",
+                f"{statistics.median(one.cpu_us for one in rounds):.1f}",
+                f"{at(latencies, 0.5):.1f}",
+                f"{at(latencies, 0.99):.1f}",
+                f"{sum(one.deliveries for one in rounds)}/{sum(one.made for one in rounds)}",
+                f"{statistics.median(one.server for one in rounds):.0%}",
+                f"{statistics.median(one.client for one in rounds):.0%}",
+            )
+        )
+    for other in KINDS[1:]:
+        pairs = found["ours"], found[other]
+        speed = ratios(*([one.per_second for one in rounds] for rounds in pairs))
+        effort = ratios(*([one.cpu_us for one in rounds] for rounds in pairs))
+        print(f"{size:>6} {mode:7} ours / {other}: deliveries/s {speed}, cpu {effort}", flush=True)
