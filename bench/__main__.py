@@ -1,6 +1,6 @@
-"""`python -m bench [NAME ...] [OPTION ...]`: run the benchmarks, or those named; each prints its own table of ratios.
+"""`python -m bench [NAME ...]`: run the benchmarks, or those named; each prints its own table of ratios.
 
-Options are the last one's: `python -m bench fanout --help`.
+One of them takes options: `python -m bench fanout --help`.
 """
 
 import asyncio
@@ -27,17 +27,16 @@ TAKING = {"fanout": fanout.main}
 
 
 def main() -> int:
+    every = sorted([*ALL, *TAKING])
     named = list(takewhile(lambda word: not word.startswith("-"), sys.argv[1:]))
     options = sys.argv[1 + len(named) :]
-    chosen = named or sorted([*ALL, *TAKING])
-    unknown = [name for name in chosen if name not in ALL and name not in TAKING]
+    chosen = named or every
+    unknown = [name for name in chosen if name not in every]
     if unknown:
-        sys.stderr.write(
-            f"There is no benchmark {', '.join(unknown)}; there are {', '.join(sorted([*ALL, *TAKING]))}.\n"
-        )
+        sys.stderr.write(f"There is no benchmark {', '.join(unknown)}; there are {', '.join(every)}.\n")
         return 64
-    if options and chosen[-1] not in TAKING:
-        sys.stderr.write(f"{chosen[-1]} takes no options; {', '.join(TAKING)} does.\n")
+    if options and (len(chosen) > 1 or chosen[0] not in TAKING):
+        sys.stderr.write(f"Options may follow one of {', '.join(TAKING)} alone.\n")
         return 64
     for name in chosen:
         print(f"== {name}", flush=True)

@@ -143,7 +143,7 @@ class Crowd:
         # From many addresses, since a server may limit how many come from one.
         address = f"127.7.{len(self.members) % 100}.1"
         connection = socket.create_connection(("127.0.0.1", self._port), 30, (address, 0))
-        connection.setblocking(False)
+        connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         watcher = Watcher(self, connection, node_id)
         self.members.append(watcher)

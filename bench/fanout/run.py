@@ -82,7 +82,7 @@ async def main(*options: str) -> None:
             with _crowds(world, CHANNEL, size) as (turns, crowds):
                 steady: Found = {kind: [] for kind in KINDS}
                 burst: Found = {kind: [] for kind in KINDS}
-                for kind, (crowd, pid) in crowds.items():
+                for crowd, pid in crowds.values():
                     # Not counted: what is done for the first time.
                     turns.steady(crowd, pid, 0, 0, 2)
                 for number in range(asked.rounds):
