@@ -24,9 +24,9 @@ from bench.fanout.said import NOTICES, START
 queues: defaultdict[str, set["asyncio.Queue[int]"]] = defaultdict(set)
 
 
-def told(_: Any, __: int, ___: str, payload: str) -> None:
+def told(*notice: Any) -> None:
     """Hand a change to every subscriber."""
-    node_id, _, number = payload.partition(" ")
+    node_id, _, number = notice[3].partition(" ")
     for queue in queues[node_id]:
         queue.put_nowait(int(number))
 

@@ -91,7 +91,7 @@ class Turns:
         So no server can get behind, and every socket must receive every change.
         """
         meter = _Meter(crowd, pid)
-        latencies = []
+        latencies: list[float] = []
         due = time.perf_counter()
         until = due + seconds
         while len(latencies) < least or due < until:
