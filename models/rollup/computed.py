@@ -14,7 +14,7 @@ from models.metric import LONGEST_VIEWING
 from models.rollup import BROWSERS, KINDS, MINUTE, PRESENT, QUALITIES, READINGS, SYSTEMS, VIEWERS, WATCHED, Rhythm
 
 # Minutes before the run that are read with it: who was there then needs not be looked up one by one.
-_LOOK_BACK: Final = 2
+_LOOK_BACK: Final = 1
 
 _EPOCH = "TIMESTAMPTZ '1970-01-01 00:00+00'"
 TOLD: Final = (
