@@ -85,19 +85,21 @@ class Turns:
     source: Source
     scenario: Scenario
 
-    def steady(self, crowd: Crowd, pid: int, every: float, seconds: float, least: int) -> Round:
-        """Make a change every so many seconds, but none before the one before has arrived everywhere.
+    def steady(
+        self, crowd: Crowd, pid: int, *, every: float, pause: float = 0, seconds: float = 0, least: int
+    ) -> Round:
+        """Make a change every so many seconds, but none until a pause after the one before has arrived everywhere.
 
         So no server can get behind, and every socket must receive every change.
         """
         meter = _Meter(crowd, pid)
         latencies: list[float] = []
-        due = time.perf_counter()
+        due = time.perf_counter() + pause
         until = due + seconds
         while len(latencies) < least or due < until:
             self.reactor.idle(due)
             latencies.append(self._spread(crowd, 1))
-            due = max(due + every, time.perf_counter())
+            due = max(due + every, time.perf_counter() + pause)
         assert not crowd.skipped, f"{crowd.name} left out {crowd.skipped} frames"
         return meter.read(len(latencies), sum(latencies), latencies)
 
