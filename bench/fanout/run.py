@@ -30,7 +30,7 @@ from pathlib import Path
 import asyncpg
 
 from bench.fanout.crowd import Crowd, Reactor
-from bench.fanout.rounds import Round, Source, Turns, at, cpu, memory, ratios
+from bench.fanout.rounds import Pace, Round, Source, Turns, at, cpu, memory, ratios
 from bench.fanout.said import CHANNEL, START, VIEWERS, Scenario
 from bench.ingest.histories import channels
 from bench.served import SERVE, free_port, served
@@ -72,6 +72,7 @@ async def main(*options: str) -> None:
     parser.add_argument("--every", type=float, default=50, help="ms between two changes of `steady`")
     parser.add_argument("--servers", default=",".join(KINDS), help="which of them, by commas; ours must be among them")
     asked = parser.parse_args(options)
+    pace = Pace(asked.every / 1000, seconds=STEADY_SECONDS, least=STEADY_LEAST)
     kinds = [kind for kind in KINDS if kind in asked.servers.split(",")]
     sizes = [int(size) for size in asked.sizes.split(",")]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
@@ -87,11 +88,11 @@ async def main(*options: str) -> None:
                 burst: Found = {kind: [] for kind in kinds}
                 for crowd, pid in crowds.values():
                     # Not counted: what is done for the first time.
-                    turns.steady(crowd, pid, every=0, least=2)
+                    turns.steady(crowd, pid, Pace(least=2))
                 for number in range(asked.rounds):
                     for kind in kinds[:: 1 if number % 2 else -1]:
                         crowd, pid = crowds[kind]
-                        steady[kind].append(turns.steady(crowd, pid, asked.every / 1000, STEADY_SECONDS, STEADY_LEAST))
+                        steady[kind].append(turns.steady(crowd, pid, pace))
                         burst[kind].append(turns.burst(crowd, pid, BURST, merges=kind == "ours"))
                 _print(size, "steady", steady)
                 _print(size, "burst", burst)
@@ -100,7 +101,7 @@ async def main(*options: str) -> None:
             for number in range(-1, asked.rounds):
                 for kind in kinds[:: 1 if number % 2 else -1]:
                     crowd, pid = crowds[kind]
-                    taken = turns.steady(crowd, pid, every=0, pause=PEACE, least=WAVES)
+                    taken = turns.steady(crowd, pid, Pace(pause=PEACE, least=WAVES))
                     if number >= 0:
                         waves[kind].append(taken)
             _print(max(sizes), "waves", waves)
