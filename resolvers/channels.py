@@ -118,7 +118,7 @@ async def changes(ctx: Context, channel_id: UUID) -> AsyncIterator[Channel]:
         RequestError: BAD_INPUT if there is no such channel to begin with.
     """
     known = False
-    with ctx.services.hub.listen(topics.channel(channel_id)) as listener:
+    with ctx.listen(topics.channel(channel_id)) as listener:
         async for _ in listener.changes():
             ctx.renew()
             channel: Channel | None = await ctx.reads.row(BY_ID, channel_id)

@@ -1,5 +1,7 @@
 """What every resolver function is given: who is asking, and the services of the process. Never a session."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
@@ -14,11 +16,11 @@ from models.rollup import Rhythm
 from models.user import User
 from models.vault import Vault
 from resolvers.passwords import Passwords
-from resolvers.reads import Reads
+from resolvers.reads import Reads, Together
 from resolvers.user_agents import UserAgents
 from resolvers.viewer_tokens import ViewerTokens
 from subscriptions.chores import Chores
-from subscriptions.hub import Hub
+from subscriptions.hub import Hub, Listener
 from subscriptions.metrics import Intake
 from subscriptions.provisioning import Provisioner
 from subscriptions.publish import Publisher
@@ -161,14 +163,24 @@ class Context:
     viewer: Viewer | None
     address: str
     user_agent: str | None = None
+    together: Together | None = field(default=None, repr=False)
     reads: Reads = field(init=False)
     cookie: SessionCookie | None = None
+    listener: Listener | None = field(default=None, init=False)
+    """What a subscription waits for."""
     every_event_counts: bool = False
     """Whether a subscription's event is news even if the client asked for too little to tell it from the last one."""
 
     def __post_init__(self) -> None:
         """Start with nothing read."""
-        self.reads = Reads(self.services.read_sessions, self.viewer.user_id if self.viewer else None)
+        viewer_id = self.viewer.user_id if self.viewer else None
+        self.reads = Reads(self.services.read_sessions, viewer_id, together=self.together)
+
+    @contextmanager
+    def listen(self, *topics: str) -> Iterator[Listener]:
+        """Listen while the block runs; see `Hub.listen`."""
+        with self.services.hub.listen(*topics) as self.listener:
+            yield self.listener
 
     def renew(self) -> None:
         """Forget what was read: the next event of a subscription must see the present."""

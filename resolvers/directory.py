@@ -96,7 +96,7 @@ async def changes(ctx: Context, category_id: UUID | None) -> AsyncIterator[Categ
         RequestError: BAD_INPUT if there is no such category to begin with.
     """
     known = False
-    with ctx.services.hub.listen(topics.directory(category_id)) as listener:
+    with ctx.listen(topics.directory(category_id)) as listener:
         async for _ in listener.changes():
             ctx.renew()
             category: Category | None = None

@@ -57,7 +57,7 @@ async def news(ctx: Context) -> AsyncIterator[Notification]:
     ctx.every_event_counts = True
     hub, own = ctx.services.hub, topics.user(viewer.user_id)
     told: OrderedDict[_Told, None] = OrderedDict()
-    with hub.listen(own) as listener:
+    with ctx.listen(own) as listener:
         async for _ in listener.changes():
             followed = await _followed(ctx, viewer.user_id)
             # Before the channels are read, so that none can go live unheard in between.

@@ -8,7 +8,7 @@ number of parents. Since reads are values and not code, a later engine can see a
 
 import asyncio
 from collections import defaultdict
-from collections.abc import Awaitable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cache, cached_property, partial
 from itertools import chain
@@ -108,6 +108,10 @@ class Count:
         return counts_by(self.key, self.where)
 
 
+Together = Callable[[Row, Sequence[Any]], Awaitable[Mapping[Any, Any]]]
+"""Reads rows by their keys for several operations at once; see `resolvers.batches`."""
+
+
 @dataclass(frozen=True, slots=True)
 class Rows:
     """Rows of a page in list order, with what a client needs to go on from either end."""
@@ -129,13 +133,16 @@ PageKey = tuple[Page, Window, Given]
 class Reads:
     """Runs declared reads for one operation, or for one event of a subscription; remembers what it has read.
 
-    `viewer_id` is the user who is asking; null for guests.
+    `viewer_id` is the user who is asking; null for guests. With `together`, rows are read with those of others.
 
     Each batch opens a short session of its own: a session serves one statement at a time, and siblings ask at once.
     """
 
-    def __init__(self, sessions: Sessions, viewer_id: UUID | None, *, concurrency: int = 4) -> None:
+    def __init__(
+        self, sessions: Sessions, viewer_id: UUID | None, *, concurrency: int = 4, together: Together | None = None
+    ) -> None:
         self._sessions = sessions
+        self._together = together
         self._viewer_id = viewer_id
         # One operation with many branches must not drain the pool that all operations share.
         self._slots = asyncio.Semaphore(concurrency)
@@ -149,7 +156,7 @@ class Reads:
 
     def fresh(self) -> "Reads":
         """Return an engine that has read nothing yet."""
-        return Reads(self._sessions, self._viewer_id, concurrency=self._concurrency)
+        return Reads(self._sessions, self._viewer_id, concurrency=self._concurrency, together=self._together)
 
     async def rows(self, read: Row, keys: Sequence[Any]) -> list[Any]:
         """Return the row of each key, null where there is none; one statement for all that are not known yet."""
@@ -159,12 +166,17 @@ class Reads:
         async with self._locks[read.loader]:
             missing = [key for key in dict.fromkeys(keys) if key not in known]
             if missing:
-                async with self._slots, self._sessions() as session:
-                    result = await session.execute(read.statement, self._values(read, keys=missing))
-                    found = {key: row for key, row in result}  # noqa: C416 - typed as Row, not as a pair
+                found = await self._found(read, missing)
                 known.update((key, found.get(key)) for key in missing)
-                self._remember(read.model, found.values())
+                self._remember(read.model, [row for key in missing if (row := found.get(key)) is not None])
         return [known[key] for key in keys]
+
+    async def _found(self, read: Row, keys: Sequence[Any]) -> Mapping[Any, Any]:
+        if self._together is not None and read.viewer is None:
+            return await self._together(read, keys)
+        async with self._slots, self._sessions() as session:
+            result = await session.execute(read.statement, self._values(read, keys=keys))
+            return {key: row for key, row in result}  # noqa: C416 - typed as Row, not as a pair
 
     async def pages(self, read: Page, part: Slice, parents: Sequence[Any]) -> list[Rows]:
         """Return the same page of each parent's list; one statement for all that are not known yet.

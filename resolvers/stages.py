@@ -112,7 +112,7 @@ async def changes(ctx: Context, stage_id: UUID) -> AsyncIterator[Stage]:
         RequestError: BAD_INPUT if there is no such stage to begin with.
     """
     seen = False
-    with ctx.services.hub.listen(topics.stage(stage_id)) as listener:
+    with ctx.listen(topics.stage(stage_id)) as listener:
         async for _ in listener.changes():
             ctx.renew()
             stage: Stage | None = await ctx.reads.row(BY_ID, stage_id)

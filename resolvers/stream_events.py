@@ -141,7 +141,7 @@ async def watch(ctx: Context, channel_id: UUID) -> AsyncIterator[ReceivedEvent]:
     """
     channel = await channels.managed(ctx, channel_id)
     seen: int | None = None
-    with ctx.services.hub.listen(topics.stream_events(channel_id), topics.channel(channel_id)) as listener:
+    with ctx.listen(topics.stream_events(channel_id), topics.channel(channel_id)) as listener:
         async for _ in listener.changes():
             ctx.renew()
             if await ctx.reads.row(channels.BY_ID, channel_id) is None:

@@ -28,7 +28,7 @@ async def counts(ctx: Context, channel_id: UUID) -> AsyncIterator[Channel]:
         RequestError: BAD_INPUT if there is no such channel to begin with.
     """
     shown: int | None = None
-    with ctx.services.hub.listen(topics.viewers(channel_id), topics.channel(channel_id)) as listener:
+    with ctx.listen(topics.viewers(channel_id), topics.channel(channel_id)) as listener:
         async for _ in listener.changes():
             ctx.renew()
             channel: Channel | None = await ctx.reads.row(channels.BY_ID, channel_id)
@@ -36,8 +36,9 @@ async def counts(ctx: Context, channel_id: UUID) -> AsyncIterator[Channel]:
                 if shown is None:
                     raise RequestError("BAD_INPUT", "`channelId` is no channel's id.")
                 return
-            if current(channel) != shown:
-                shown = current(channel)
+            if current(channel) != shown or listener.asked:
+                if not listener.early:
+                    shown = current(channel)
                 yield channel
                 # Changes of this time are one flag, and what is read after it is the newest.
                 await listener.rest(SHORTEST_PAUSE)
@@ -53,7 +54,7 @@ async def stats(ctx: Context, channel_id: UUID) -> AsyncIterator[Stats]:
     interval = ctx.services.playback.stats_interval
     loop = asyncio.get_running_loop()
     ended = False
-    with ctx.services.hub.listen(topics.channel(channel_id)) as listener:
+    with ctx.listen(topics.channel(channel_id)) as listener:
         timer: asyncio.TimerHandle | None = None
         try:
             async for _ in listener.changes():
@@ -69,7 +70,9 @@ async def stats(ctx: Context, channel_id: UUID) -> AsyncIterator[Stats]:
                 )
                 if stream is None and ended:
                     # The timer may have looked between the end's commit and its notice, which is no news then.
-                    continue
+                    if not listener.asked:
+                        continue
+                    listener.early = True
                 ended = stream is None
                 yield await live_stats.of_stream(ctx, stream)
                 await listener.rest(min(SHORTEST_PAUSE, interval))

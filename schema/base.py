@@ -55,14 +55,21 @@ def value(function: Callable[[Any], Any], *, description: str, allowed: Policy |
     return strawberry.field(resolver=resolve, description=description, metadata={"value": function, "allowed": allowed})
 
 
-def viewed(function: Callable[[Context, Any], Any], *, description: str, allowed: Policy | None = None) -> Any:
-    """Return a field computed from its object and from who is looking; null for whom `allowed` does not show it."""
+def viewed(
+    function: Callable[[Context, Any], Any], *, description: str, allowed: Policy | None = None, public: bool = False
+) -> Any:
+    """Return a field computed from its object and its context, which must not mean the viewer if it is `public`.
+
+    Null for viewers to whom `allowed` does not show it.
+    """
 
     def resolve(root: Any, info: Info) -> Any:
         return function(info.context, root) if may_see(info, allowed, root) else None
 
     return strawberry.field(
-        resolver=resolve, description=description, metadata={"viewed": function, "allowed": allowed}
+        resolver=resolve,
+        description=description,
+        metadata={"viewed": function, "allowed": allowed, "public": public},
     )
 
 

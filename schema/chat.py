@@ -87,6 +87,7 @@ class ChatRoom(Node):
     )
     endpoint: str | None = viewed(
         chat_rooms.endpoint,
+        public=True,
         description="Websocket address (wss) at which the room's chat is spoken, with a token of `chatTokenCreate` as "
         "its sub-protocol; null until READY.",
     )

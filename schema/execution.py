@@ -6,7 +6,7 @@ engine that sees whole operations needs this place.
 
 import logging
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterable, Mapping
 from dataclasses import dataclass, field
 from inspect import isawaitable
 from typing import Any
@@ -19,13 +19,14 @@ from graphql import (
     MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
+    create_source_event_stream,
     execute,
     get_operation_ast,
     parse,
     specified_rules,
-    subscribe,
     validate,
 )
+from graphql import Executor as CoreExecutor
 from graphql.execution.values import VariableValues, get_variable_values
 from graphql.validation.validate import ValidationAbortedError
 from prometheus_client import Counter
@@ -36,6 +37,7 @@ from schema.faults import formatted
 from schema.limits import LIMITS, DocumentLimits, document_limits
 from schema.plan import Plan, Unplannable, flag_names, make_plan
 from schema.single_mutation import Outcome, SingleMutation
+from schema.visibility import Visibility, visibility
 
 logger = logging.getLogger(__name__)
 
@@ -229,33 +231,72 @@ class Executor:
                 prepared.plans[key] = None
         return prepared.plans[key]
 
+    def visibility(self, prepared: Prepared, request: GraphQLRequest) -> Visibility:
+        """Return with whom a run of the subscription is shared."""
+        return visibility(self._subscription(prepared, request)[0])
+
     async def stream(
         self, prepared: Prepared, request: GraphQLRequest, ctx: Context
-    ) -> AsyncIterator[Response] | Response:
+    ) -> AsyncGenerator[Response, None] | Response:
         """Start a subscription: a stream of responses, or one response if it cannot start."""
         if prepared.document is None or prepared.errors:
             return prepared.refusal()
-        source = subscribe(
+        built = CoreExecutor.build(
+            self._schema, prepared.document, None, ctx, dict(request.variables or {}), request.operation_name
+        )
+        if isinstance(built, list):
+            return _response(ExecutionResult(None, errors=built))
+        source = create_source_event_stream(built)
+        started = await source if isawaitable(source) else source
+        if isinstance(started, ExecutionResult):
+            return _response(started)
+        return self._responses(started, prepared, request, ctx)
+
+    async def _responses(
+        self, events: AsyncIterable[Any], prepared: Prepared, request: GraphQLRequest, ctx: Context
+    ) -> AsyncGenerator[Response, None]:
+        plan, variables = self._subscription(prepared, request)
+        engine = None if plan is None else Engine(self._schema, plan, variables, ctx)
+        try:
+            async for event in events:
+                yield await self._of_event(event, engine, prepared, request, ctx)
+        except Exception as error:  # noqa: BLE001 - the source's own fault: shown or masked like a field's
+            yield {"errors": formatted([GraphQLError(str(error), original_error=error)])}
+        finally:
+            await events.aclose()  # type: ignore[attr-defined]
+
+    async def _of_event(
+        self, event: Any, engine: Engine | None, prepared: Prepared, request: GraphQLRequest, ctx: Context
+    ) -> Response:
+        if engine is not None:
+            try:
+                return {"data": await engine.complete(event)}
+            except Exception as error:  # noqa: BLE001 - graphql-core does it again and says what is wrong
+                logger.debug("plan abandoned: %s: %s", type(error).__name__, error)
+                ctx.renew()
+        assert prepared.document is not None  # noqa: S101 - narrows the type: the subscription has started
+        result = execute(
             self._schema,
             prepared.document,
+            root_value=event,
             context_value=ctx,
             variable_values=dict(request.variables or {}),
             operation_name=request.operation_name,
         )
-        started = await source if isawaitable(source) else source
-        if isinstance(started, ExecutionResult):
-            return _response(started)
-        return _responses(started)
+        return _response(await result if isawaitable(result) else result)
 
-
-async def _responses(results: AsyncIterator[ExecutionResult]) -> AsyncIterator[Response]:
-    try:
-        async for result in results:
-            yield _response(result)
-    except Exception as error:  # noqa: BLE001 - the source's own fault: shown or masked like a field's
-        yield {"errors": formatted([GraphQLError(str(error), original_error=error)])}
-    finally:
-        await results.aclose()  # type: ignore[attr-defined]
+    def _subscription(self, prepared: Prepared, request: GraphQLRequest) -> tuple[Plan | None, VariableValues]:
+        """Return the plan of a subscription, null without one, and its variables."""
+        nothing = VariableValues({}, {})
+        operation = get_operation_ast(prepared.document, request.operation_name) if prepared.document else None
+        if operation is None or prepared.errors:
+            return None, nothing
+        variables = get_variable_values(
+            self._schema, operation.variable_definitions or (), dict(request.variables or {})
+        )
+        if not isinstance(variables, VariableValues):
+            return None, nothing
+        return self._plan(prepared, operation, variables), variables
 
 
 def _response(result: ExecutionResult) -> Response:

@@ -31,10 +31,12 @@ class Recording(Node):
     state: RecordingState = strawberry.field(description="How far the recording is.")
     playback_url: str | None = viewed(
         recordings.playback_url,
+        public=True,
         description="HLS address (.m3u8) of the recording; null unless READY, and for some seconds after that.",
     )
     thumbnail_url: str | None = viewed(
         recordings.thumbnail_url,
+        public=True,
         description="Address of a picture of it; null like `playbackUrl`, and if there is none.",
     )
     duration_ms: int | None = strawberry.field(description="Milliseconds that were recorded; null until it is over.")

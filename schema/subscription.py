@@ -16,6 +16,7 @@ from schema.fields import After, Before, First, Last, given, part
 from schema.live_stats import LiveStats
 from schema.stage import Stage, StageJoinRequest, StageToken
 from schema.stream_event import StreamEvent
+from schema.visibility import PUBLIC, STATE
 
 
 @strawberry.type(description="State of a channel after one or several changes.")
@@ -34,7 +35,10 @@ class DirectoryChanged:
     category: Category | None = strawberry.field(description="The category that is watched; null if all are.")
     of: strawberry.Private[models.Category | None]
 
-    @strawberry.field(description="Channels that are live now, in the category or in all, by latest start first.")
+    @strawberry.field(
+        metadata=PUBLIC,
+        description="Channels that are live now, in the category or in all, by latest start first.",
+    )
     def live_channels(
         self, info: Info, first: First = UNSET, after: After = UNSET, last: Last = UNSET, before: Before = UNSET
     ) -> Connection[Channel]:
@@ -81,8 +85,9 @@ class Subscription:
     """Root of subscriptions."""
 
     @strawberry.subscription(
+        metadata={**PUBLIC, **STATE},
         description="Live status, title, category, current stream and provisioning of a channel: at once as they are, "
-        "then whenever they change. Several changes may come as one. Completes when the channel is deleted."
+        "then whenever they change. Several changes may come as one. Completes when the channel is deleted.",
     )
     async def channel_changed(
         self,
@@ -94,8 +99,9 @@ class Subscription:
             yield ChannelChanged(channel=typed(Channel, channel))
 
     @strawberry.subscription(
+        metadata={**PUBLIC, **STATE},
         description="Number of a channel's viewers: at once as it is, then whenever it is another, at most once a "
-        "second; the newest always arrives. Completes when the channel is deleted."
+        "second; the newest always arrives. Completes when the channel is deleted.",
     )
     async def viewer_count_changed(
         self,
@@ -107,8 +113,9 @@ class Subscription:
             yield ViewerCountChanged(channel=typed(Channel, channel), viewer_count=viewers.current(channel))
 
     @strawberry.subscription(
+        metadata=STATE,
         description="Audience of one's own channel: at once as it is, then every few seconds while it is live, and at "
-        "its end; what is the same as before is left out. Completes when the channel is deleted."
+        "its end; what is the same as before is left out. Completes when the channel is deleted.",
     )
     async def live_stats(
         self,
@@ -134,9 +141,10 @@ class Subscription:
             yield typed(StreamEvent, event)
 
     @strawberry.subscription(
+        metadata={**PUBLIC, **STATE},
         description="Which channels are live: at once, then after some went live or offline, or changed title or "
         "category while live. Changes that come close together are one, by default at most one per second. Completes "
-        "when the category is deleted."
+        "when the category is deleted.",
     )
     async def directory_changed(
         self,
@@ -151,8 +159,9 @@ class Subscription:
             yield DirectoryChanged(category=typed(Category, category) if category else None, of=category)
 
     @strawberry.subscription(
+        metadata={**PUBLIC, **STATE},
         description="Who is on a stage, whom it invites, who asks to join and its provisioning: at once as they are, "
-        "then whenever they change. Several changes may come as one. Completes when the stage is deleted."
+        "then whenever they change. Several changes may come as one. Completes when the stage is deleted.",
     )
     async def stage_changed(
         self,

@@ -12,6 +12,7 @@ import uvicorn
 
 from server.settings import Settings
 from server.web import Web
+from server.websockets import WebSocketProtocol
 
 # Objects that were made and live still until the collector looks at them; rounds until it looks at older ones, and all.
 _COLLECTOR: Final = (50_000, 20, 20)
@@ -67,7 +68,7 @@ def _config(web: Web, settings: Settings) -> uvicorn.Config:
         # The services are opened before the application is built.
         lifespan="off",
         # Of uvicorn's three it takes the least memory per socket.
-        ws="websockets-sansio",
+        ws=WebSocketProtocol,
         ws_max_size=settings.socket_max_message_bytes,
         ws_ping_interval=settings.socket_ping_seconds,
         ws_ping_timeout=settings.socket_ping_seconds,

@@ -441,6 +441,20 @@ class Settings:
     document_cache_characters: int = _setting(
         500_000, parsers.whole(0, 100_000_000), "Characters of all documents that are kept parsed and validated."
     )
+    sockets: int = _setting(
+        20_000, parsers.whole(1, 1_000_000), "Websockets that one process serves at once; more are answered with 503."
+    )
+    sockets_per_address: int = _setting(
+        1_000,
+        parsers.whole(1, 1_000_000),
+        "Websockets that one address, as far as TRUSTED_PROXIES tell, may have open on one process; more are answered "
+        "with 429.",
+    )
+    socket_messages_per_second: int = _setting(
+        100,
+        parsers.whole(1, 100_000),
+        "Messages per second that a client may send on one websocket, twice as many at once; more close it.",
+    )
     socket_max_message_bytes: int = _setting(
         100_000, parsers.whole(1_000, 10_000_000), "Largest websocket message, in bytes."
     )

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from litestar import Litestar, Request, Response, WebSocket, asgi, get
+from litestar import Litestar, Request, Response, asgi, get
 from litestar.config.cors import CORSConfig
 from litestar.enums import ScopeType
 from litestar.exceptions import NotFoundException
@@ -17,6 +17,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from schema.build import core_schema
 from schema.execution import Executor
 from schema.limits import DocumentLimits
+from schema.live import Runs
 from schema.transport import graphiql
 from schema.transport.config import TransportConfig
 from schema.transport.http import HttpTransport
@@ -44,19 +45,22 @@ class Web:
         config = TransportConfig(
             max_request_bytes=settings.max_request_bytes,
             allowed_origins=frozenset(settings.allowed_origins),
+            sockets=settings.sockets,
+            sockets_per_address=settings.sockets_per_address,
+            socket_messages_per_second=settings.socket_messages_per_second,
             socket_init_timeout=settings.socket_init_timeout_seconds,
             socket_max_operations=settings.socket_max_operations,
             socket_send_timeout=settings.socket_send_timeout_seconds,
         )
         self._runtime = runtime
         self._http = HttpTransport(executor, runtime.services, config)
-        self._sockets = WebSocketTransport(executor, runtime.services, config)
+        self._sockets = WebSocketTransport(executor, Runs(executor, runtime.services), runtime.services, config)
         self.app = self._application(settings, example_channel_id)
 
     async def shut_down(self) -> None:
-        """Complete every subscription and close every socket."""
-        self._runtime.services.hub.close()
+        """Close every socket, so that its client goes on elsewhere, then end what is left of subscriptions."""
         await self._sockets.shut_down()
+        self._runtime.services.hub.close()
 
     def _application(self, settings: Settings, example_channel_id: str | None) -> Litestar:
         http, sockets, health = self._http, self._sockets, Health(self._runtime)
@@ -66,7 +70,7 @@ class Web:
         @asgi("/graphql", copy_scope=False)
         async def graphql(scope: Scope, receive: Receive, send: Send) -> None:
             if scope["type"] == ScopeType.WEBSOCKET:
-                await sockets.serve(WebSocket(scope, receive, send))
+                await sockets.serve(scope, receive, send)
                 return
             request = AnyRequest(scope, receive, send)
             wants_page = request.method == "GET" and "query" not in request.query_params

@@ -19,36 +19,63 @@ NOTICES = Counter("streamcat_hub_notices_total", "Notices that came from the bus
 
 
 class Listener:
-    """One wait for one or several topics; iterate `changes`."""
+    """One wait for one or several topics; iterate `changes`.
+
+    Attributes:
+        round: Number of the last step of `changes`. What is read in a round is not older than its beginning.
+        asked: Whether somebody asked for this round, whatever has changed.
+        early: Whether the round is only for who asked, in the rest of the others.
+    """
 
     def __init__(self) -> None:
         self._changed = asyncio.Event()
         self._changed.set()
-        self._closed = asyncio.Event()
+        self._hurried = asyncio.Event()
+        self._closed = False
+        self._rested = 0.0
+        self._loop = asyncio.get_running_loop()
         self.topics: frozenset[str] = frozenset()
+        self.round = 0
+        self.asked = False
+        self.early = False
 
     def wake(self) -> None:
         """Mark that something changed."""
         self._changed.set()
 
-    def close(self) -> None:
-        """End the iteration at its next step."""
-        self._closed.set()
+    def ask(self) -> None:
+        """Ask for a round that begins after now, without waiting for the end of a rest."""
+        self._hurried.set()
         self._changed.set()
 
+    def close(self) -> None:
+        """End the iteration at its next step."""
+        self._closed = True
+        self.ask()
+
     async def rest(self, seconds: float) -> None:
-        """Let time pass, so that changes meanwhile become one; not longer than the hub is open."""
-        with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._closed.wait(), seconds)
+        """Let time pass, so that changes meanwhile become one; not longer than the hub is open, or until asked."""
+        if not self.early:
+            self._rested = self._loop.time() + seconds
+        left = self._rested - self._loop.time()
+        if left > 0:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._hurried.wait(), left)
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield at once, for the present state, then once after any number of changes; end when the hub closes."""
         while True:
             await self._changed.wait()
-            if self._closed.is_set():
+            if self._closed:
                 return
-            # Cleared before the reader looks: a change during its look makes it look again.
-            self._changed.clear()
+            self.round += 1
+            self.asked = self._hurried.is_set()
+            self._hurried.clear()
+            self.early = self.asked and self._loop.time() < self._rested
+            if not self.early:
+                # Cleared before the reader looks: a change during its look makes it look again. After an early round
+                # the flag stays, so that an ordinary one follows.
+                self._changed.clear()
             yield
 
 

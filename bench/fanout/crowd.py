@@ -25,17 +25,11 @@ TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 @dataclass(slots=True)
 class Watcher:
-    """One socket with one subscription.
-
-    Attributes:
-        operation_id: As long as the ids that the usual JavaScript clients make; every frame must have it.
-        last: Number of the newest change it was told, 0 before the first state.
-    """
+    """One socket with one subscription; `last` is the number of the newest change it was told, 0 before the first."""
 
     crowd: "Crowd"
     socket: socket.socket
     node_id: str
-    operation_id: bytes
     upgraded: bool = False
     last: int = 0
     rest: bytes = b""
@@ -90,8 +84,6 @@ class Crowd:
         self._reactor = reactor
         self._port = port
         self._scenario = scenario
-        # Of bare all sockets get the same bytes, with the id of one.
-        self._ids = name != "bare"
         self._search = re.compile(scenario.pattern).search
 
     def grow(self, node_ids: Sequence[str]) -> None:
@@ -127,7 +119,6 @@ class Crowd:
             if found is None:
                 self._other(watcher, data[start], data[begin:end])
             else:
-                assert not self._ids or data.find(watcher.operation_id, begin, end) > 0, f"{self.name} mixes up sockets"
                 self._count(watcher, int(found[1]))
                 if not self.sample:
                     self.sample = data[begin:end]
@@ -154,7 +145,7 @@ class Crowd:
         connection = socket.create_connection(("127.0.0.1", self._port), 30, (address, 0))
         connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        watcher = Watcher(self, connection, node_id, str(uuid4()).encode())
+        watcher = Watcher(self, connection, node_id)
         self.members.append(watcher)
         self.waiting += 1
         self._reactor.watchers[connection.fileno()] = watcher
@@ -184,6 +175,6 @@ class Crowd:
             watcher.send(TEXT, b'{"type":"pong"}')
             return
         assert kind == "connection_ack", f"{self.name} says {payload!r}"
+        # As long as the ids that the usual JavaScript clients make.
         asked = {"query": self._scenario.query, "variables": {"id": watcher.node_id}}
-        message = {"id": watcher.operation_id.decode(), "type": "subscribe", "payload": asked}
-        watcher.send(TEXT, json.dumps(message).encode())
+        watcher.send(TEXT, json.dumps({"id": str(uuid4()), "type": "subscribe", "payload": asked}).encode())

@@ -1,17 +1,27 @@
 """Limits and manners of the two transports."""
 
 from dataclasses import dataclass
+from typing import Final
 from urllib.parse import urlsplit
+
+# Name among the extensions of a websocket's scope under which the server offers a `transport.outbox.Wire`.
+WIRE: Final = "streamcat.wire"
 
 
 @dataclass(frozen=True, slots=True)
 class TransportConfig:
-    """Sizes in bytes, times in seconds. `allowed_origins` are other sites whose pages may use the API."""
+    """Sizes in bytes, times in seconds; `sockets` are those of this process.
+
+    `allowed_origins` are other sites whose pages may use the API.
+    """
 
     max_request_bytes: int = 100_000
     allowed_origins: frozenset[str] = frozenset()
+    sockets: int = 20_000
+    sockets_per_address: int = 1_000
     socket_init_timeout: float = 10.0
     socket_max_operations: int = 100
+    socket_messages_per_second: int = 100
     socket_send_timeout: float = 10.0
 
 

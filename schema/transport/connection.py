@@ -3,26 +3,27 @@
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Coroutine, Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn
 
 import msgspec
 from graphql import OperationType
-from litestar import WebSocket
-from litestar.exceptions import WebSocketDisconnect
+from litestar.types import Receive, Send
 from prometheus_client import Counter
 
 from resolvers import auth
 from resolvers.context import Context, Services, Viewer
 from resolvers.errors import RequestError
-from schema.execution import Executor, GraphQLRequest, Response
+from schema.execution import Executor, GraphQLRequest, Prepared
 from schema.faults import request_error
 from schema.limits import LIMITS
+from schema.live import Run, Runs
 from schema.transport.config import TransportConfig
 from schema.transport.graphql_ws import TOO_BIG, Close, close_for, decoded, operation_id_of
 from schema.transport.http import graphql_request
-from schema.transport.viewers import COOKIE, new_context, viewer_of
+from schema.transport.outbox import Outbox, Wire
+from schema.transport.viewers import Visitor, new_context, viewer_of
 from subscriptions import topics
 
 logger = logging.getLogger(__name__)
@@ -30,83 +31,153 @@ logger = logging.getLogger(__name__)
 CLOSED = Counter("streamcat_sockets_closed_total", "Websockets that the server closed, by close code", ["code"])
 
 
+class Subscription:
+    """A subscription of one socket: its part in a run."""
+
+    __slots__ = ("_connection", "_head", "id", "last", "run")
+
+    def __init__(self, connection: "Connection", operation_id: str) -> None:
+        self._connection = connection
+        self._head = b'{"id":' + msgspec.json.encode(operation_id) + b',"type":"next","payload":'
+        self.id = operation_id
+        self.last: bytes | None = None
+        self.run: Run | None = None
+
+    def next(self, payload: bytes) -> None:
+        """Send a result."""
+        self._connection.outbox.put(self, self._head, payload, b"}")
+
+    def end(self, errors: list[dict[str, Any]] | None) -> None:
+        """Send that it is over."""
+        self._connection.finish(self, errors)
+
+    async def taken(self) -> None:
+        """Return when the client has taken what was sent."""
+        await self._connection.outbox.clear()
+
+
 class Connection:
     """One socket: its handshake, its operations, its session."""
 
     def __init__(
-        self, socket: "WebSocket[Any, Any, Any]", executor: Executor, services: Services, config: TransportConfig
+        self,
+        visitor: Visitor,
+        wire: Wire,
+        receive: Receive,
+        send: Send,
+        executor: Executor,
+        runs: Runs,
+        services: Services,
+        config: TransportConfig,
     ) -> None:
-        self._socket = socket
+        self._visitor = visitor
+        self._wire = wire
+        self._receive = receive
+        self._send_raw = send
         self._executor = executor
+        self._runs = runs
         self._services = services
         self._config = config
         self._viewer: Viewer | None = None
         self._initialised = False
         self._acknowledged = False
-        self._operations: dict[str, asyncio.Task[None]] = {}
-        # Those of them that are queries and mutations.
-        self._answering: set[asyncio.Task[Any]] = set()
-        self._session: asyncio.Task[None] | None = None
-        self._ended: asyncio.Future[Close | None] = asyncio.get_running_loop().create_future()
-        self._send_lock = asyncio.Lock()
+        self._subscriptions: dict[str, Subscription] = {}
+        self._answering: dict[str, asyncio.Task[None]] = {}
+        self._session: asyncio.Task[NoReturn] | None = None
+        self._task = asyncio.current_task()
+        self._close: Close | None = None
+        self._loop = asyncio.get_running_loop()
+        # Messages that the client may send at once, and since when it has so many.
+        self._allowance = 2.0 * config.socket_messages_per_second
+        self._counted_at = self._loop.time()
+        self.outbox = Outbox(wire, config.socket_send_timeout, lambda: self._end(Close(1001, "Client does not read")))
 
     async def run(self) -> None:
         """Read until either side ends the socket."""
-        reader = asyncio.create_task(self._read())
-        timer = asyncio.create_task(self._expect_init())
-        tasks: list[asyncio.Task[Any]] = [reader, timer]
+        timer = self._loop.call_later(self._config.socket_init_timeout, self._expect_init)
         try:
-            close = await self._ended
+            close = await self._read()
         finally:
-            tasks.extend(self._operations.values())
-            if self._session is not None:
-                tasks.append(self._session)
+            timer.cancel()
+            self.outbox.close()
+            for subscription in list(self._subscriptions.values()):
+                self._leave(subscription)
+            tasks = [*self._answering.values(), *(() if self._session is None else (self._session,))]
             for task in tasks:
                 task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
-        if close is not None:
-            CLOSED.labels(str(close.code)).inc()
-            with contextlib.suppress(OSError, RuntimeError, WebSocketDisconnect, TimeoutError):
-                async with asyncio.timeout(self._config.socket_send_timeout):
-                    await self._socket.close(code=close.code, reason=close.reason)
+            if tasks:
+                await asyncio.gather(*tasks, return_exceptions=True)
+        if close is None:
+            return
+        CLOSED.labels(str(close.code)).inc()
+        if not self._wire.is_writable:
+            # Neither would it read why.
+            self._wire.abort()
+            return
+        with contextlib.suppress(OSError, RuntimeError, TimeoutError):
+            async with asyncio.timeout(self._config.socket_send_timeout):
+                await self._send_raw({"type": "websocket.close", "code": close.code, "reason": close.reason})
 
     async def shut_down(self) -> None:
-        """Wait for the operations that the closing hub completes, then close for a restart."""
-        if self._operations:
-            await asyncio.wait(list(self._operations.values()), timeout=self._config.socket_send_timeout)
+        """Wait for the answers under way, then close for a restart.
+
+        Subscriptions are not told to be complete: clients would not begin them again elsewhere.
+        """
+        if self._answering:
+            await asyncio.wait(list(self._answering.values()), timeout=self._config.socket_send_timeout)
         self._end(Close(1012, "Service restart"))
 
-    def _end(self, close: Close | None) -> None:
-        if not self._ended.done():
-            self._ended.set_result(close)
+    def finish(self, subscription: Subscription, errors: list[dict[str, Any]] | None) -> None:
+        """Send that a subscription is over, for these errors or by itself."""
+        # Freed before the client can hear of it, so that it may use the id again at once.
+        self._subscriptions.pop(subscription.id, None)
+        message = {"id": subscription.id, "type": "complete"}
+        if errors is not None:
+            message = {"id": subscription.id, "type": "error", "payload": errors}  # type: ignore[dict-item]
+        self.outbox.put((subscription, "end"), msgspec.json.encode(message))
 
-    async def _read(self) -> None:
+    def _end(self, close: Close) -> None:
+        """Close the socket from outside of its reading."""
+        if self._close is None and self._task is not None:
+            self._close = close
+            self._task.cancel()
+
+    async def _read(self) -> Close | None:
         try:
             async for message in self._messages():
                 await self._handle(message)
-            self._end(None)
         except Close as close:
-            self._end(close)
-        except TimeoutError:
-            self._end(Close(1001, "Client does not read"))
-        except (OSError, WebSocketDisconnect):
-            self._end(None)
+            return close
+        except asyncio.CancelledError:
+            if self._close is None or self._task is None or self._task.uncancel():
+                raise
+            return self._close
+        except OSError:
+            return None
         except Exception:
             logger.exception("websocket failed")
-            self._end(Close(4500, "Internal server error"))
+            return Close(4500, "Internal server error")
+        return None
 
     async def _messages(self) -> AsyncIterator[dict[str, Any]]:
         while True:
-            event = await self._socket.receive()
+            event: Any = await self._receive()
             if event["type"] == "websocket.disconnect":
                 if event.get("code") == TOO_BIG:
                     LIMITS.labels("socket_message_bytes").inc()
                 return
-            text: Any = event.get("text")
-            yield decoded(text)
+            self._spend()
+            yield decoded(event.get("text"))
 
-    async def _expect_init(self) -> None:
-        await asyncio.sleep(self._config.socket_init_timeout)
+    def _spend(self) -> None:
+        now, rate = self._loop.time(), self._config.socket_messages_per_second
+        self._allowance = min(2.0 * rate, self._allowance + (now - self._counted_at) * rate) - 1
+        self._counted_at = now
+        if self._allowance < 0:
+            LIMITS.labels("socket_messages").inc()
+            raise Close(1008, f"Too many messages: {rate} per second are accepted")
+
+    def _expect_init(self) -> None:
         if not self._initialised:
             self._end(Close(4408, "Connection initialisation timeout"))
 
@@ -122,9 +193,7 @@ class Connection:
             case "subscribe":
                 await self._subscribe(operation_id_of(message), payload)
             case "complete":
-                operation = self._operations.pop(operation_id_of(message), None)
-                if operation is not None:
-                    operation.cancel()
+                self._complete(operation_id_of(message))
             case _:
                 raise Close(4400, f"Invalid message: unknown type {kind!r:.40}")
 
@@ -133,10 +202,10 @@ class Connection:
             raise Close(4429, "Too many initialisation requests")
         self._initialised = True
         # Programs may send the header instead; a browser's page cannot.
-        header = self._socket.headers.get("authorization")
-        authorization = next((value for name, value in payload.items() if name.lower() == "authorization"), header)
+        told = self._visitor.authorization
+        authorization = next((value for name, value in payload.items() if name.lower() == "authorization"), told)
         try:
-            self._viewer = await viewer_of(self._services, authorization, self._socket.cookies.get(COOKIE))
+            self._viewer = await viewer_of(self._services, authorization, self._visitor.cookie)
         except RequestError as error:
             raise Close(4403, f"Forbidden: {error}") from error
         except Exception as error:
@@ -154,89 +223,67 @@ class Connection:
             request = graphql_request(payload)
         except RequestError as error:
             raise Close(4400, f"Invalid message: {error}") from error
-        if operation_id in self._operations:
+        if operation_id in self._subscriptions or operation_id in self._answering:
             raise Close(4409, f"Subscriber for {operation_id:.60} already exists")
-        if len(self._operations) >= self._config.socket_max_operations:
+        if len(self._subscriptions) + len(self._answering) >= self._config.socket_max_operations:
             LIMITS.labels("socket_operations").inc()
             limit = self._config.socket_max_operations
             refusal = request_error("TOO_COSTLY", f"The socket already runs {limit} operations; complete one first.")
             await self._send({"id": operation_id, "type": "error", "payload": refusal["errors"]})
             return
-        self._spawn(operation_id, self._operate(operation_id, request))
+        prepared = self._executor.prepare(request.query)
+        ctx = new_context(self._services, self._viewer, self._visitor)
+        if prepared.operation_type(request.operation_name) is OperationType.SUBSCRIPTION and not prepared.errors:
+            subscription = self._subscriptions[operation_id] = Subscription(self, operation_id)
+            subscription.run = self._runs.join(prepared, request, ctx, subscription)
+        else:
+            self._spawn(operation_id, self._answer(operation_id, prepared, request, ctx))
 
-    def _spawn(self, name: str, work: Any) -> None:
-        task = asyncio.create_task(work, name=f"socket-{name}")
-        self._operations[name] = task
-        task.add_done_callback(lambda done: self._finished(name, done))
+    def _complete(self, operation_id: str) -> None:
+        if (subscription := self._subscriptions.pop(operation_id, None)) is not None:
+            self._leave(subscription)
+        elif (task := self._answering.pop(operation_id, None)) is not None:
+            task.cancel()
 
-    def _finished(self, name: str, task: "asyncio.Task[None]") -> None:
-        if self._operations.get(name) is task:
-            del self._operations[name]
-        self._answering.discard(task)
-        self._judge(task)
+    def _leave(self, subscription: Subscription) -> None:
+        self.outbox.drop(subscription)
+        if subscription.run is not None:
+            subscription.run.leave(subscription)
 
-    def _judge(self, task: "asyncio.Task[None]") -> None:
+    def _spawn(self, operation_id: str, work: Coroutine[Any, Any, None]) -> None:
+        task = self._answering[operation_id] = asyncio.create_task(work, name=f"socket-{operation_id}")
+
+        def finished(_: "asyncio.Task[None]") -> None:
+            if self._answering.get(operation_id) is task:
+                del self._answering[operation_id]
+            self._judge(task)
+
+        task.add_done_callback(finished)
+
+    def _judge(self, task: "asyncio.Task[Any]") -> None:
         """End the socket if one of its tasks found a reason to."""
         if task.cancelled():
             return
         error = task.exception()
         if isinstance(error, Close):
             self._end(error)
-        elif isinstance(error, OSError | WebSocketDisconnect | TimeoutError):
-            # The client is gone, or has not read for so long that it might as well be.
-            self._end(Close(1001, "Client does not read"))
         elif error is not None:
             logger.error("websocket operation failed", exc_info=error)
             self._end(Close(4500, "Internal server error"))
 
-    async def _operate(self, operation_id: str, request: GraphQLRequest) -> None:
-        ctx = new_context(self._services, self._viewer, self._socket)
-        prepared = self._executor.prepare(request.query)
-        if prepared.operation_type(request.operation_name) is OperationType.SUBSCRIPTION:
-            started = await self._executor.stream(prepared, request, ctx)
-            if not isinstance(started, dict):
-                await self._forward(operation_id, started, ctx)
-                return
-            await self._answer(operation_id, started)
-            return
-        self._answering.add(self._operations[operation_id])
-        await self._answer(operation_id, await self._executor.run(prepared, request, ctx))
-
-    async def _answer(self, operation_id: str, response: Response) -> None:
-        if await self._next(operation_id, response):
-            await self._complete(operation_id)
-
-    async def _forward(self, operation_id: str, responses: AsyncIterator[Response], ctx: Context) -> None:
-        shown: Response | None = None
-        try:
-            async for response in responses:
-                # A change elsewhere in the row, or a doubled notice, is no news to this client.
-                if (response != shown or ctx.every_event_counts) and not await self._next(operation_id, response):
-                    return
-                shown = response
-        finally:
-            await responses.aclose()  # type: ignore[attr-defined]
-        await self._complete(operation_id)
-
-    async def _next(self, operation_id: str, response: Response) -> bool:
-        """Send a result and return true; or the errors that end the operation, and return false."""
+    async def _answer(self, operation_id: str, prepared: Prepared, request: GraphQLRequest, ctx: Context) -> None:
+        response = await self._executor.run(prepared, request, ctx)
         if "data" in response:
             await self._send({"id": operation_id, "type": "next", "payload": response})
-            return True
-        self._operations.pop(operation_id, None)
-        await self._send({"id": operation_id, "type": "error", "payload": response["errors"]})
-        return False
-
-    async def _complete(self, operation_id: str) -> None:
         # Freed before the client can hear of it, so that it may use the id again at once.
-        self._operations.pop(operation_id, None)
-        await self._send({"id": operation_id, "type": "complete"})
+        self._answering.pop(operation_id, None)
+        end = {"type": "complete"} if "data" in response else {"type": "error", "payload": response["errors"]}
+        await self._send({"id": operation_id, **end})
 
     async def _send(self, message: Mapping[str, Any]) -> None:
-        async with self._send_lock, asyncio.timeout(self._config.socket_send_timeout):
-            await self._socket.send_text(msgspec.json.encode(message).decode())
+        await self.outbox.send(msgspec.json.encode(message))
 
-    async def _watch_session(self, viewer: Viewer) -> None:
+    async def _watch_session(self, viewer: Viewer) -> NoReturn:
         """Close the socket when the session with which it was opened ends, by sign-out or by time."""
         with self._services.hub.listen(topics.session(viewer.session_id)) as listener:
             changes = listener.changes()
@@ -248,7 +295,7 @@ class Connection:
                 except TimeoutError:
                     break
                 except StopAsyncIteration:
-                    return
+                    raise Close(1012, "Service restart") from None
                 if not await self._holds(viewer):
                     break
         await self._wind_up()
@@ -257,11 +304,10 @@ class Connection:
     async def _wind_up(self) -> None:
         """Stop what goes on, but let what is being answered be: it may be the sign-out itself."""
         self._viewer = None
-        for operation in self._operations.values():
-            if operation not in self._answering:
-                operation.cancel()
+        for subscription in list(self._subscriptions.values()):
+            self._leave(subscription)
         if self._answering:
-            await asyncio.wait(set(self._answering), timeout=self._config.socket_send_timeout)
+            await asyncio.wait(list(self._answering.values()), timeout=self._config.socket_send_timeout)
 
     async def _holds(self, viewer: Viewer) -> bool:
         try:

@@ -21,7 +21,7 @@ from schema.execution import Executor, GraphQLRequest
 from schema.faults import masked, request_error
 from schema.limits import LIMITS
 from schema.transport.config import TransportConfig, origin_allowed
-from schema.transport.viewers import COOKIE, cookie_header, new_context, viewer_of
+from schema.transport.viewers import Visitor, cookie_header, new_context, viewer_of
 
 logger = logging.getLogger(__name__)
 
@@ -92,14 +92,15 @@ class HttpTransport:
         if request.method not in METHODS:
             raise Refusal(405, "BAD_INPUT", "Queries need GET or POST, mutations POST.", {"Allow": ", ".join(METHODS)})
         graphql = await self._read(request, headers)
-        viewer = await viewer_of(self._services, headers.get("authorization"), request.cookies.get(COOKIE))
+        visitor = Visitor.of(request)
+        viewer = await viewer_of(self._services, visitor.authorization, visitor.cookie)
         prepared = self._executor.prepare(graphql.query)
         kind = prepared.operation_type(graphql.operation_name)
         if kind is OperationType.SUBSCRIPTION:
             raise Refusal(400, "BAD_INPUT", "Subscriptions need a websocket with the protocol graphql-transport-ws.")
         if request.method == "GET" and kind is OperationType.MUTATION:
             raise Refusal(405, "BAD_INPUT", "Mutations need POST.", {"Allow": "POST"})
-        ctx = new_context(self._services, viewer, request)
+        ctx = new_context(self._services, viewer, visitor)
         if viewer is not None and viewer.user is not None and kind is OperationType.QUERY:
             ctx.reads.remember(viewer.user)
         response = await self._executor.run(prepared, graphql, ctx)

@@ -1,5 +1,6 @@
 """Who is asking, for both transports: a bearer token, or the session cookie of a browser."""
 
+from dataclasses import dataclass, field
 from typing import Any
 
 from litestar.connection import ASGIConnection
@@ -43,10 +44,27 @@ async def viewer_of(services: Services, authorization: object, cookie: str | Non
     return viewer
 
 
-def new_context(services: Services, viewer: Viewer | None, connection: "ASGIConnection[Any, Any, Any, Any]") -> Context:
+@dataclass(frozen=True, slots=True)
+class Visitor:
+    """What a connection says of who made it."""
+
+    address: str
+    user_agent: str | None
+    authorization: str | None = field(repr=False)
+    cookie: str | None = field(repr=False)
+
+    @classmethod
+    def of(cls, connection: "ASGIConnection[Any, Any, Any, Any]") -> "Visitor":
+        """Return what a request, or a socket's handshake, says."""
+        headers, client = connection.headers, connection.client
+        address = client.host if client else "unknown"
+        cookie = connection.cookies.get(COOKIE)
+        return cls(address, headers.get("user-agent"), headers.get("authorization"), cookie)
+
+
+def new_context(services: Services, viewer: Viewer | None, visitor: Visitor) -> Context:
     """Return the context of one operation."""
-    address = connection.client.host if connection.client else "unknown"
-    return Context(services, viewer, address, connection.headers.get("user-agent"))
+    return Context(services, viewer, visitor.address, visitor.user_agent)
 
 
 def cookie_header(cookie: SessionCookie, *, secure: bool) -> str:

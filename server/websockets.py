@@ -1,0 +1,83 @@
+"""uvicorn's websocket, which the application can also write to without waiting, and ask whether it could."""
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, Final, cast
+
+from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
+
+from schema.transport.config import WIRE
+
+# Bytes that wait for a client beyond which it counts as one that does not read.
+BUFFER: Final = 32_768
+
+# Source: RFC 6455, 5.2: FIN and the opcode of text; lengths in 7 bits, in 16 after 126, in 64 after 127.
+_TEXT: Final = 0x81
+_SHORT: Final = 125
+_LONG: Final = 0xFFFF
+
+
+class WebSocketProtocol(WebSocketsSansIOProtocol):
+    """uvicorn's protocol, in its scope's extensions under the name of `WIRE`.
+
+    What ASGI has for sending is a coroutine through every layer of the application, and waits: for thousands of sockets
+    that are told the same, it costs more than the sending itself.
+    """
+
+    def __init__(self, *arguments: Any, **named: Any) -> None:
+        super().__init__(*arguments, **named)
+        self.on_writable: Callable[[], None] = _nothing
+
+    @property
+    def is_writable(self) -> bool:
+        """Whether the client takes what it gets."""
+        return self.writable.is_set()
+
+    def write_text(self, *parts: bytes) -> None:
+        """Send a text message of these parts, in UTF-8; nothing if the socket is over."""
+        if self.close_sent or self.disconnected or self.transport.is_closing():
+            return
+        if self.conn.extensions:
+            self.conn.send_text(b"".join(parts))
+            self.transport.write(b"".join(self.conn.data_to_send()))
+            return
+        self.transport.write(b"".join((_head(sum(map(len, parts))), *parts)))
+
+    def abort(self) -> None:
+        """Drop the client, with all that waits for it."""
+        self.transport.abort()
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        """Begin; bound what waits for a client that does not read."""
+        super().connection_made(transport)
+        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=BUFFER)
+
+    def handle_connect(self, event: Any) -> None:
+        """Answer the handshake; the application finds this protocol in the scope."""
+        super().handle_connect(event)
+        if not self.close_sent:
+            cast("dict[str, Any]", self.scope["extensions"])[WIRE] = self
+
+    async def send(self, message: Any) -> None:
+        """Send what the application says."""
+        await super().send(message)
+        if message["type"] == "websocket.accept":
+            # Several kilobytes of headers, which nobody asks for again.
+            del self.request, self.response
+
+    def resume_writing(self) -> None:
+        """Go on after the client has read."""
+        super().resume_writing()
+        self.on_writable()
+
+
+def _head(length: int) -> bytes:
+    if length <= _SHORT:
+        return bytes((_TEXT, length))
+    if length <= _LONG:
+        return b"\x81\x7e" + length.to_bytes(2, "big")
+    return b"\x81\x7f" + length.to_bytes(8, "big")
+
+
+def _nothing() -> None:
+    """Nobody waits yet."""
