@@ -19,7 +19,7 @@ from graphql import (
     parse,
     validate,
 )
-from hypothesis import given, settings
+from hypothesis import event, given, settings
 from hypothesis import strategies as st
 from prometheus_client import REGISTRY
 from sqlalchemy import select, text
@@ -30,6 +30,7 @@ from schema.base import global_id
 from schema.build import core_schema
 from schema.execution import Executor, GraphQLRequest
 from schema.limits import DocumentLimits
+from schema.visibility import Visibility
 from server.runtime import Runtime
 from tests import factories
 from tests.conftest import Running, StartServer
@@ -151,6 +152,38 @@ async def test_plans_answer_as_graphql_core_does(
     assert planned == {"data": expected.data}, document
     assert json.dumps(planned["data"]) == json.dumps(expected.data)
     assert after == before + 1
+
+
+@settings(max_examples=150, deadline=None, derandomize=True)
+@given(data=st.data())
+async def test_what_is_shared_with_all_is_the_same_for_all(
+    world: Runtime, arguments: dict[str, str], data: st.DataObject
+) -> None:
+    """Tries to find a selection that counts as public and shows an owner anything else than a guest."""
+    channel_type = core_schema.type_map["Channel"]
+    writer = Writer(data.draw, arguments)
+    selection = writer.selection(channel_type, depth=5)
+    body = "\n".join([f"{{ channelChanged(channelId: $id) {{ channel {selection} }} }}", *writer.fragments])
+    used = {name: kind for name, kind in VARIABLES.items() if f"${name}" in body}
+    declared = "".join(f", ${name}: {kind}" for name, (kind, _) in used.items())
+    document = f"subscription ($id: ID!{declared}) {body}"
+    variables = {"id": arguments["node"].split('"')[1], **{name: value for name, (_, value) in used.items()}}
+    executor = Executor(core_schema, WIDE, cache_characters=0)
+    request = GraphQLRequest(document, None, variables)
+    prepared = executor.prepare(document)
+    assert not prepared.errors, (document, prepared.errors)
+    if executor.visibility(prepared, request) is not Visibility.PUBLIC:
+        event("the viewer's own")
+        return
+    event("public")
+    answers = []
+    for viewer in (None, "owner"):
+        ctx = await context(world, viewer)
+        started = await executor.stream(prepared, request, ctx)
+        assert not isinstance(started, dict), started
+        answers.append(await anext(started))
+        await started.aclose()
+    assert answers[0] == answers[1], document
 
 
 async def context(world: Runtime, viewer: str | None) -> Context:
