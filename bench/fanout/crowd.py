@@ -25,11 +25,17 @@ TEXT, CLOSE, PING, PONG = 0x81, 0x88, 0x89, 0x8A
 
 @dataclass(slots=True)
 class Watcher:
-    """One socket with one subscription; `last` is the number of the newest change it was told, 0 before the first."""
+    """One socket with one subscription.
+
+    Attributes:
+        operation_id: As long as the ids that the usual JavaScript clients make; every frame must have it.
+        last: Number of the newest change it was told, 0 before the first state.
+    """
 
     crowd: "Crowd"
     socket: socket.socket
     node_id: str
+    operation_id: bytes
     upgraded: bool = False
     last: int = 0
     rest: bytes = b""
@@ -84,6 +90,8 @@ class Crowd:
         self._reactor = reactor
         self._port = port
         self._scenario = scenario
+        # Of bare all sockets get the same bytes, with the id of one.
+        self._ids = name != "bare"
         self._search = re.compile(scenario.pattern).search
 
     def grow(self, node_ids: Sequence[str]) -> None:
@@ -119,6 +127,7 @@ class Crowd:
             if found is None:
                 self._other(watcher, data[start], data[begin:end])
             else:
+                assert not self._ids or data.find(watcher.operation_id, begin, end) > 0, f"{self.name} mixes up sockets"
                 self._count(watcher, int(found[1]))
                 if not self.sample:
                     self.sample = data[begin:end]
@@ -140,12 +149,10 @@ class Crowd:
             self.done[number] = time.perf_counter()
 
     def _connect(self, node_id: str) -> None:
-        # From many addresses, since a server may limit how many come from one.
-        address = f"127.7.{len(self.members) % 100}.1"
-        connection = socket.create_connection(("127.0.0.1", self._port), 30, (address, 0))
+        connection = socket.create_connection(("127.0.0.1", self._port), 30)
         connection.settimeout(0)
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        watcher = Watcher(self, connection, node_id)
+        watcher = Watcher(self, connection, node_id, str(uuid4()).encode())
         self.members.append(watcher)
         self.waiting += 1
         self._reactor.watchers[connection.fileno()] = watcher
@@ -175,6 +182,6 @@ class Crowd:
             watcher.send(TEXT, b'{"type":"pong"}')
             return
         assert kind == "connection_ack", f"{self.name} says {payload!r}"
-        # As long as the ids that the usual JavaScript clients make.
         asked = {"query": self._scenario.query, "variables": {"id": watcher.node_id}}
-        watcher.send(TEXT, json.dumps({"id": str(uuid4()), "type": "subscribe", "payload": asked}).encode())
+        message = {"id": watcher.operation_id.decode(), "type": "subscribe", "payload": asked}
+        watcher.send(TEXT, json.dumps(message).encode())

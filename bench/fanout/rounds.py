@@ -78,6 +78,19 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Pace:
+    """A change `every` so many seconds, but none until a `pause` after the one before has arrived everywhere.
+
+    For so many `seconds`, and not fewer changes than `least`.
+    """
+
+    every: float = 0
+    pause: float = 0
+    seconds: float = 0
+    least: int = 1
+
+
+@dataclass(frozen=True)
 class Turns:
     """What every turn needs."""
 
@@ -85,27 +98,27 @@ class Turns:
     source: Source
     scenario: Scenario
 
-    def steady(self, crowd: Crowd, pid: int, every: float, seconds: float, least: int) -> Round:
-        """Make a change every so many seconds, but none before the one before has arrived everywhere.
+    def steady(self, crowd: Crowd, pid: int, pace: Pace) -> Round:
+        """Make changes at this pace.
 
-        So no server can get behind, and every socket must receive every change.
+        No server can get behind, and every socket must receive every change.
         """
         meter = _Meter(crowd, pid)
         latencies: list[float] = []
-        due = time.perf_counter()
-        until = due + seconds
-        while len(latencies) < least or due < until:
+        due = time.perf_counter() + pace.pause
+        until = due + pace.seconds
+        while len(latencies) < pace.least or due < until:
             self.reactor.idle(due)
             latencies.append(self._spread(crowd, 1))
-            due = max(due + every, time.perf_counter())
+            due = max(due + pace.every, time.perf_counter() + pace.pause)
         assert not crowd.skipped, f"{crowd.name} left out {crowd.skipped} frames"
         return meter.read(len(latencies), sum(latencies), latencies)
 
-    def burst(self, crowd: Crowd, pid: int, count: int, *, merges: bool) -> Round:
-        """Make many changes at once; a server that `merges` may leave out all but the newest."""
+    def burst(self, crowd: Crowd, pid: int, count: int) -> Round:
+        """Make many changes at once; ours may leave out all but the newest."""
         meter = _Meter(crowd, pid)
         took = self._spread(crowd, count)
-        assert merges or not crowd.skipped, f"{crowd.name} left out {crowd.skipped} frames"
+        assert crowd.name == "ours" or not crowd.skipped, f"{crowd.name} left out {crowd.skipped} frames"
         assert all(member.last == crowd.number for member in crowd.members)
         return meter.read(count, took, [took])
 

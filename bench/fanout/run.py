@@ -12,24 +12,26 @@ waves: 5,000 sockets on 500 channels (as many as the greatest size has), whose v
 `deliveries/s` is while a change is under way, from its beginning until its last delivery, PostgreSQL's part included;
 `cpu` is the server's own per delivery; `p50` and `p99` are from a change to its last delivery; `of` is deliveries of
 changes times sockets; `server` and `client` are how busy those processes were: a server that is far from 100 % in a
-burst had to share its core, and a client near it is what was measured. `--sizes 200,1000`, `--rounds 3`.
+burst had to share its core, and a client near it is what was measured. `--help` says how to narrow a run down.
 """
 
 import argparse
+import json
 import os
 import resource
 import statistics
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import asyncpg
 
 from bench.fanout.crowd import Crowd, Reactor
-from bench.fanout.rounds import Round, Source, Turns, at, cpu, memory, ratios
+from bench.fanout.rounds import Pace, Round, Source, Turns, at, cpu, memory, ratios
 from bench.fanout.said import CHANNEL, START, VIEWERS, Scenario
 from bench.ingest.histories import channels
 from bench.served import SERVE, free_port, served
@@ -42,14 +44,16 @@ STEADY_SECONDS = 2.0
 # A slow server may take longer than that for these.
 STEADY_LEAST = 3
 BURST = 10
-# Longer than the second for which a subscriber of viewer counts has its peace.
-WAVE_SECONDS = 1.5
+# Seconds, longer than a subscriber of viewer counts is told nothing more.
+PEACE = 1.2
 WAVES = 2
 
 LINE = "{:>6} {:7} {:6} {:>12} {:>8} {:>8} {:>8} {:>16} {:>7} {:>7}"
 HEADINGS = ("size", "mode", "server", "deliveries/s", "cpu us", "p50 ms", "p99 ms", "of", "server", "client")
 
 Found = Mapping[str, list[Round]]
+# Of each server its subscribers and its process.
+Crowds = Mapping[str, tuple[Crowd, int]]
 
 
 @dataclass(frozen=True)
@@ -69,38 +73,38 @@ async def main(*options: str) -> None:
     parser.add_argument("--sizes", default="200,1000,5000", help="numbers of subscribers, by commas")
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--every", type=float, default=50, help="ms between two changes of `steady`")
+    parser.add_argument("--servers", default=",".join(KINDS), help="which of them, by commas; ours must be among them")
     asked = parser.parse_args(options)
+    pace = Pace(asked.every / 1000, seconds=STEADY_SECONDS, least=STEADY_LEAST)
+    kinds = [kind for kind in KINDS if kind in asked.servers.split(",")]
     sizes = [int(size) for size in asked.sizes.split(",")]
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
-    assert len(KINDS) * max(sizes) + 200 < most, f"of {most} files one process cannot have so many sockets"
+    assert len(kinds) * max(sizes) + 200 < most, f"of {most} files one process cannot have so many sockets"
     with ExitStack() as stack:
         world = await _world(stack)
         print(f"Medians of {asked.rounds} rounds.")
         print(LINE.format(*HEADINGS))
         for size in sizes:
-            with _crowds(world, CHANNEL, size) as (turns, crowds):
-                steady: Found = {kind: [] for kind in KINDS}
-                burst: Found = {kind: [] for kind in KINDS}
+            with _crowds(world, CHANNEL, kinds, size) as (turns, crowds):
                 for crowd, pid in crowds.values():
                     # Not counted: what is done for the first time.
-                    turns.steady(crowd, pid, 0, 0, 2)
-                for number in range(asked.rounds):
-                    for kind in KINDS[:: 1 if number % 2 else -1]:
-                        crowd, pid = crowds[kind]
-                        steady[kind].append(turns.steady(crowd, pid, asked.every / 1000, STEADY_SECONDS, STEADY_LEAST))
-                        burst[kind].append(turns.burst(crowd, pid, BURST, merges=kind == "ours"))
-                _print(size, "steady", steady)
-                _print(size, "burst", burst)
-        with _crowds(world, VIEWERS, max(sizes)) as (turns, crowds):
-            waves: Found = {kind: [] for kind in KINDS}
-            for number in range(-1, asked.rounds):
-                for kind in KINDS[:: 1 if number % 2 else -1]:
-                    crowd, pid = crowds[kind]
-                    taken = turns.steady(crowd, pid, WAVE_SECONDS, 0, WAVES)
-                    if number >= 0:
-                        waves[kind].append(taken)
-            _print(max(sizes), "waves", waves)
+                    turns.steady(crowd, pid, Pace(least=2))
+                _print(size, "steady", _rounds(crowds, asked.rounds, partial(turns.steady, pace=pace)))
+                _print(size, "burst", _rounds(crowds, asked.rounds, partial(turns.burst, count=BURST)))
+        with _crowds(world, VIEWERS, kinds, max(sizes)) as (turns, crowds):
+            for crowd, pid in crowds.values():
+                turns.steady(crowd, pid, Pace(least=1))
+            wave = Pace(pause=PEACE, least=WAVES)
+            _print(max(sizes), "waves", _rounds(crowds, asked.rounds, partial(turns.steady, pace=wave)))
+
+
+def _rounds(crowds: Crowds, count: int, turn: Callable[[Crowd, int], Round]) -> Found:
+    found: Found = {kind: [] for kind in crowds}
+    for number in range(count):
+        for kind in list(crowds)[:: 1 if number % 2 else -1]:
+            found[kind].append(turn(*crowds[kind]))
+    return found
 
 
 async def _world(stack: ExitStack) -> World:
@@ -145,7 +149,7 @@ async def _world(stack: ExitStack) -> World:
 
 
 @contextmanager
-def _crowds(world: World, scenario: Scenario, size: int) -> Iterator[tuple[Turns, Mapping[str, tuple[Crowd, int]]]]:
+def _crowds(world: World, scenario: Scenario, kinds: Sequence[str], size: int) -> Iterator[tuple[Turns, Crowds]]:
     """Start the servers and connect everybody; print what that took."""
     few = 1 if scenario is CHANNEL else len(world.node_ids)
     watched = [world.node_ids[number % few] for number in range(size)]
@@ -154,7 +158,7 @@ def _crowds(world: World, scenario: Scenario, size: int) -> Iterator[tuple[Turns
     reactor = Reactor()
     with ExitStack() as stack:
         crowds = {}
-        for kind in KINDS:
+        for kind in kinds:
             port = free_port()
             arguments = SERVE if kind == "ours" else ("-m", f"bench.fanout.{kind}", str(port))
             os.sched_setaffinity(0, [world.core])
@@ -164,9 +168,11 @@ def _crowds(world: World, scenario: Scenario, size: int) -> Iterator[tuple[Turns
         for kind, (crowd, pid) in crowds.items():
             stack.callback(crowd.leave)
             _connect(kind, crowd, pid, watched)
-        # Else the bytes would not be the same.
-        lengths = {len(crowd.sample) for kind, (crowd, _) in crowds.items() if kind != "plain"}
-        assert len(lengths) == 1, [crowd.sample for crowd, _ in crowds.values()]
+        samples = {kind: crowd.sample for kind, (crowd, _) in crowds.items()}
+        expected = {"data": scenario.data(watched[0], START)}
+        assert all(json.loads(sample)["payload"] == expected for sample in samples.values()), samples
+        # Else bare would not broadcast the same bytes; json.dumps of plain adds spaces.
+        assert len({len(sample) for kind, sample in samples.items() if kind != "plain"}) == 1, samples
         yield Turns(reactor, world.source, scenario), crowds
 
 
@@ -201,7 +207,7 @@ def _print(size: int, mode: str, found: Found) -> None:
                 f"{statistics.median(one.client for one in rounds):.0%}",
             )
         )
-    for other in KINDS[1:]:
+    for other in list(found)[1:]:
         pairs = found["ours"], found[other]
         speed = ratios(*([one.per_second for one in rounds] for rounds in pairs))
         effort = ratios(*([one.cpu_us for one in rounds] for rounds in pairs))
