@@ -15,7 +15,8 @@ from prometheus_client import Counter, Gauge
 
 from resolvers.batches import Batches
 from resolvers.context import Context, Services, Viewer
-from schema.execution import Executor, GraphQLRequest, Prepared
+from schema.documents import GraphQLRequest, Prepared
+from schema.execution import Executor
 from schema.faults import masked, request_error
 from schema.visibility import Visibility
 

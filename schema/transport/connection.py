@@ -15,7 +15,8 @@ from prometheus_client import Counter
 from resolvers import auth
 from resolvers.context import Context, Services, Viewer
 from resolvers.errors import RequestError
-from schema.execution import Executor, GraphQLRequest, Prepared
+from schema.documents import GraphQLRequest, Prepared
+from schema.execution import Executor
 from schema.faults import request_error
 from schema.limits import LIMITS
 from schema.live import Run, Runs

@@ -17,7 +17,8 @@ from litestar.types import Send
 
 from resolvers.context import Services
 from resolvers.errors import Code, RequestError
-from schema.execution import Executor, GraphQLRequest
+from schema.documents import GraphQLRequest
+from schema.execution import Executor
 from schema.faults import masked, request_error
 from schema.limits import LIMITS
 from schema.transport.config import TransportConfig, origin_allowed

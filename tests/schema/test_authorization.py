@@ -10,7 +10,7 @@ import pytest
 from models import Channel, User, uuid7
 from resolvers.auth import SignedIn
 from resolvers.context import SessionCookie
-from schema.execution import GraphQLRequest
+from schema.documents import GraphQLRequest
 from schema.mutations.account import (
     PasswordChangeInput,
     SessionCreateInput,

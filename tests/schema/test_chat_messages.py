@@ -13,7 +13,8 @@ from models.engine import Sessions
 from resolvers.context import Context
 from schema.base import global_id
 from schema.build import core_schema
-from schema.execution import Executor, GraphQLRequest
+from schema.documents import GraphQLRequest
+from schema.execution import Executor
 from schema.limits import DocumentLimits
 from tests import factories
 from tests.client import Client

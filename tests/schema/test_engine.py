@@ -28,7 +28,8 @@ import models
 from resolvers.context import Context, Viewer
 from schema.base import global_id
 from schema.build import core_schema
-from schema.execution import Executor, GraphQLRequest
+from schema.documents import GraphQLRequest
+from schema.execution import Executor
 from schema.limits import DocumentLimits
 from schema.visibility import Visibility
 from server.runtime import Runtime
