@@ -4,8 +4,9 @@
 that took is told too. `sample` is what AWS's StreamCat sample does for the same charts, without a server round it:
 eight statements after its published ones, each of which groups all heartbeats of the stream anew. The sample has no
 index on the stream; here it uses ours. In turns, every second round in the other order; medians, wall-clock time. At
-the end `newest` is ours again, now with three minutes in the middle of each stream that are not rolled up, as the
-newest ones of a live stream are not: that part does grow with the audience.
+the end `newest` is ours again, now with two minutes in the middle of each stream that are not rolled up: of a live
+stream at most the one that is over, for as long as the job has not looked, and the one that is not, so mostly less than
+that. This part does grow with the audience.
 """
 
 import json
@@ -52,7 +53,7 @@ query ($id: ID!) {{
 """
 
 # Viewings of half an hour on average that begin at any moment, with one heartbeat in 30 seconds; one in twenty switches
-# to another quality.
+# to another quality. In the order in which they come.
 _BEATS_EACH = 60
 _HEARTBEATS = """
 INSERT INTO metrics (id, viewing_started_at, viewing_id, stream_id, user_id, sent_at, created_at, ip, browser_name, os,
@@ -69,8 +70,9 @@ SELECT gen_random_uuid(), began, viewing, $1, $2, began + beat * interval '30 se
       FROM generate_series(1, $5::int) AS viewer
   ) AS viewings
  CROSS JOIN generate_series(0, $6::int - 1) AS beat
+ ORDER BY began + beat * interval '30 seconds'
 """
-# Each with a viewing that was there, so that nothing after them has to be computed with them.
+# With a viewing that was there, so that of what comes after it nothing but the next has to be computed with it.
 _UNROLL = """
 INSERT INTO metric_marks (stream_id, minute, viewing_id)
 SELECT DISTINCT ON (minute) stream_id, minute, viewing_id
@@ -78,7 +80,7 @@ SELECT DISTINCT ON (minute) stream_id, minute, viewing_id
     SELECT metrics.stream_id, viewing_id, date_bin('1 minute', sent_at, started_at) AS minute, started_at
       FROM metrics JOIN streams ON streams.id = stream_id WHERE stream_id = $1
   ) AS beats
- WHERE minute >= started_at + interval '60 min' AND minute < started_at + interval '62 min'
+ WHERE minute = started_at + interval '60 min'
 """
 _MINUTE = "to_timestamp(round(extract(epoch FROM sent_at) / 60) * 60)"
 

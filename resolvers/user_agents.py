@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cache, lru_cache
 from typing import Any, Final
 
 from ua_parser import Domain, load_lazy_builtins
@@ -36,8 +36,7 @@ class UserAgents:
 
     def __init__(self, *, remembered: int, lengths: Mapping[str, int]) -> None:
         """Remember so many user agents; take no text that is longer, in characters, than its column's."""
-        agents, systems, _ = load_lazy_builtins()
-        self._resolve = Resolver((agents, systems, []))
+        self._resolve = _resolver()
         self._lengths = lengths
         self.read = lru_cache(remembered)(self._read)
 
@@ -60,3 +59,10 @@ class UserAgents:
             for column, text in told.items()
             if fault(text, "The text", least=1, most=self._lengths[column]) is None
         }
+
+
+@cache
+def _resolver() -> Resolver:
+    # It takes a while to compile the rules, and all that are made of them may share them.
+    agents, systems, _ = load_lazy_builtins()
+    return Resolver((agents, systems, []))

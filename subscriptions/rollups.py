@@ -5,7 +5,7 @@ Any number of processes may do so: one at a time works on a stream, and a minute
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -16,7 +16,7 @@ from sqlalchemy.ext.asyncio import AsyncSession
 
 from models import Stream
 from models.engine import Sessions
-from models.rollup import COUNTS, MINUTE, MINUTES, READINGS, Rhythm
+from models.rollup import COUNTS, MARKS, MINUTE, MINUTES, READINGS, Rhythm
 from models.rollup.computed import Computed, compute
 from models.rollup.stale import Mark, Run, affected
 
@@ -26,17 +26,26 @@ _STREAMS_A_ROUND: Final = 100
 # Minutes whose marks one transaction takes, and that one statement computes, so that neither is long.
 _MINUTES_AT_ONCE: Final = 15
 
-# A minute is due when all that its heartbeats have a say in is over.
-_DUE = text("""
-SELECT stream_id FROM metric_marks WHERE minute <= now() - CAST(:age AS interval)
- GROUP BY stream_id ORDER BY min(minute) LIMIT :most
-""").bindparams(bindparam("age", type_=INTERVAL()))
-_TAKE = text("""
+_OPEN = "date_bin('1 minute', now(), TIMESTAMPTZ '1970-01-01 00:00+00')"
+# A minute is due as soon as it is over, so that who asks for what is live has little to compute; then again only when
+# it is of some age, however many heartbeats come late for it meanwhile.
+_DUE = text(
+    f"""
+SELECT stream_id FROM metric_marks WHERE minute < {_OPEN}
+ GROUP BY stream_id
+HAVING min(minute) <= now() - CAST(:age AS interval) OR max(minute) > coalesce(
+         (SELECT max(minute) FROM metric_minutes WHERE metric_minutes.stream_id = metric_marks.stream_id), '-infinity')
+ ORDER BY min(minute) LIMIT :most
+"""  # noqa: S608 - our own text
+).bindparams(bindparam("age", type_=INTERVAL()))
+_TAKE = text(
+    f"""
 DELETE FROM metric_marks
- WHERE stream_id = :stream AND minute <= now() - CAST(:age AS interval)
+ WHERE stream_id = :stream AND minute < {_OPEN}
    AND minute < (SELECT min(minute) FROM metric_marks WHERE stream_id = :stream) + CAST(:at_once AS interval)
-RETURNING minute, viewing_id
-""").bindparams(bindparam("age", type_=INTERVAL()), bindparam("at_once", type_=INTERVAL()))
+RETURNING minute, viewing_id, {_OPEN}
+"""  # noqa: S608 - our own text
+).bindparams(bindparam("at_once", type_=INTERVAL()))
 _COUNT = text("""
 INSERT INTO metric_counts (stream_id, kind, name, minute, previous, amount)
 SELECT :stream, kind, name, minute, coalesce(previous, '-infinity'), amount
@@ -62,12 +71,12 @@ class Rollups:
     def __init__(self, sessions: Sessions, config: RollupsConfig) -> None:
         self._sessions = sessions
         self.config = config
-        self._age = (config.rhythm.reach + 1) * MINUTE
+        self._reach = config.rhythm.reach * MINUTE
 
     async def roll_up(self) -> int:
         """Compute what is marked and due of some streams; return how many minutes were stored."""
         async with self._sessions() as session:
-            due = await session.execute(_DUE, {"age": self._age, "most": _STREAMS_A_ROUND})
+            due = await session.execute(_DUE, {"age": MINUTE + self._reach, "most": _STREAMS_A_ROUND})
             streams = due.scalars().all()
         return sum([await self._of_stream(stream_id) for stream_id in streams])
 
@@ -87,19 +96,26 @@ class Rollups:
         async with self._sessions() as session, session.begin():
             if not await _locked(session, stream_id):
                 return 0
-            scope = {"stream": stream_id, "age": self._age, "at_once": _MINUTES_AT_ONCE * MINUTE}
             # What is marked by whoever commits after this statement is left for the next round.
-            marks = {Mark(*row) for row in await session.execute(_TAKE, scope)}
+            taken = await session.execute(_TAKE, {"stream": stream_id, "at_once": _MINUTES_AT_ONCE * MINUTE})
+            rows = taken.all()
+            if not rows:
+                return 0
             newest = select(func.max(MINUTES.c.minute)).where(MINUTES.c.stream_id == stream_id)
-            rhythm = self.config.rhythm
+            rhythm, now = self.config.rhythm, rows[0][2]
+            marks = {Mark(minute, viewing_id) for minute, viewing_id, _ in rows}
             runs = await affected(session, stream_id, marks, (await session.execute(newest)).scalar_one(), rhythm)
             stored = 0
-            for start, before in _pieces(runs):
+            for start, before in _pieces(runs, now):
                 computed = await compute(session, stream_id, start, before, rhythm)
                 await _replace(session, stream_id, computed)
                 stored += len(computed.minutes)
                 ROLLED_UP.labels("stored").inc(len(computed.minutes))
                 ROLLED_UP.labels("kept").inc(computed.kept)
+            last = (await session.execute(newest)).scalar_one()
+            if last is not None and last + self._reach >= now:
+                # What was rolled up has a say in the minute that is not over, even if nobody sends in it.
+                await session.execute(insert(MARKS).values(stream_id=stream_id, minute=now))
         return stored
 
 
@@ -115,8 +131,10 @@ async def _locked(session: AsyncSession, stream_id: UUID) -> bool:
     return (await session.execute(kept)).first() is not None
 
 
-def _pieces(runs: list[Run]) -> Iterator[Run]:
-    for start, before in runs:
+def _pieces(runs: list[Run], end: datetime) -> Iterator[Run]:
+    """Cut the runs in pieces, and off at `end`."""
+    for start, until in runs:
+        before = min(until, end)
         for number in range(0, (before - start) // MINUTE, _MINUTES_AT_ONCE):
             begin = start + number * MINUTE
             yield begin, min(before, begin + _MINUTES_AT_ONCE * MINUTE)

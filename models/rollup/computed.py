@@ -14,7 +14,7 @@ from models.metric import LONGEST_VIEWING
 from models.rollup import BROWSERS, KINDS, MINUTE, PRESENT, QUALITIES, READINGS, SYSTEMS, VIEWERS, WATCHED, Rhythm
 
 # Minutes before the run that are read with it: who was there then needs not be looked up one by one.
-_LOOK_BACK: Final = 2
+_LOOK_BACK: Final = 1
 
 _EPOCH = "TIMESTAMPTZ '1970-01-01 00:00+00'"
 TOLD: Final = (
@@ -29,19 +29,20 @@ WITH beats AS MATERIALIZED (
    WHERE stream_id = :stream AND viewing_started_at >= :look - CAST(:longest AS interval)
      AND sent_at >= :look AND sent_at < :before
 )"""  # noqa: S608 - our own text
-# The minute before in which a viewing was there, or had a value: among what was read, or further back.
+# The minute before in which a viewing was there, or had a value: among what was read, or further back. Without a join,
+# since of what has just come the planner knows nothing, and would choose it as if for a few rows.
 _COUNTS = f"""
-, seen AS (
-  SELECT viewing_id, viewing_started_at, kind, name, minute,
-         lag(minute) OVER (PARTITION BY viewing_id, kind, name ORDER BY minute) AS previous
-    FROM (
-      SELECT DISTINCT viewing_id, viewing_started_at, kind, name, minute
-        FROM beats CROSS JOIN LATERAL {TOLD} WHERE name IS NOT NULL AND kind = ANY(:kinds)
-    ) AS told
+, had AS (
+  SELECT DISTINCT viewing_id, viewing_started_at, kind, name, minute
+    FROM beats CROSS JOIN LATERAL {TOLD} WHERE name IS NOT NULL AND kind = ANY(:kinds)
 ), earlier AS (
   SELECT viewings.viewing_id, older.kind, older.name, older.minute
     FROM (
-      SELECT DISTINCT viewing_id, viewing_started_at FROM seen WHERE previous IS NULL AND minute >= :start
+      SELECT DISTINCT viewing_id, viewing_started_at
+        FROM (
+          SELECT viewing_id, viewing_started_at FROM had
+           GROUP BY viewing_id, viewing_started_at, kind, name HAVING min(minute) >= :start
+        ) AS newly
     ) AS viewings
    CROSS JOIN LATERAL (
      SELECT kind, name, date_bin('1 minute', max(sent_at), {_EPOCH}) AS minute
@@ -50,11 +51,14 @@ _COUNTS = f"""
         AND metrics.stream_id = :stream AND sent_at < :look AND name IS NOT NULL AND kind = ANY(:kinds)
       GROUP BY kind, name
    ) AS older
+), seen AS (
+  SELECT kind, name, minute, lag(minute) OVER (PARTITION BY viewing_id, kind, name ORDER BY minute) AS previous
+    FROM (
+      SELECT viewing_id, kind, name, minute FROM had UNION ALL SELECT viewing_id, kind, name, minute FROM earlier
+    ) AS in_all
 ), counts AS (
-  SELECT kind, name, seen.minute, coalesce(previous, earlier.minute) AS previous, count(*) AS amount
-    FROM seen LEFT JOIN earlier USING (viewing_id, kind, name)
-   WHERE seen.minute >= :start
-   GROUP BY kind, name, seen.minute, coalesce(previous, earlier.minute)
+  SELECT kind, name, minute, previous, count(*) AS amount FROM seen
+   WHERE minute >= :start GROUP BY kind, name, minute, previous
 )"""  # noqa: S608 - our own text
 # A viewing is present for the window after each heartbeat. Who begins to count at a minute sees it join there: so a
 # minute's presence is told of all heartbeats, and of those since each minute that the window reaches back to.
