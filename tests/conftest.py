@@ -51,7 +51,7 @@ SETTINGS: dict[str, Any] = {
     "provision_interval_seconds": 0.3,
     "playback_starts_per_minute_per_address": 1_000_000,
     "viewer_count_interval_seconds": 0.3,
-    "metrics_rollup_seconds": 0.3,
+    "metrics_rollup_seconds": 2.0,
     "recordings_interval_seconds": 0.3,
     "recordings_first_pause_seconds": 0.05,
     # Most tests make streams, and people on stages, that no Amazon knows.
