@@ -16,7 +16,8 @@ async def eventually(condition: Callable[[], Awaitable[bool]], what: str, second
     """As `until`, for tests that share their loop with the server."""
     began = time.monotonic()
     while not await condition():
-        await asyncio.sleep(_pause(began, what, seconds))
+        pause = _pause(began, what, seconds)
+        await asyncio.sleep(pause)
 
 
 def _pause(began: float, what: str, seconds: float) -> float:

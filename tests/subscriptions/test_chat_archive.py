@@ -17,19 +17,35 @@ from tests.chat_logs import LOG_GROUP, Hall, archivist, with_logs
 from tests.chat_socket import ChatSocket
 from tests.chatting import DELETE, TOKEN, send
 from tests.client import Client, Registered
-from tests.conftest import Emulator, StartServer
+from tests.conftest import Emulator, Running, StartServer
+from tests.factories import empty
+from tests.registration import fresh_database
 from tests.subscriptions.queues import make_queue
 from tests.waiting import eventually
 
 PAUSE = "extract(epoch FROM read_after - now())"
 
 
+@pytest.fixture(scope="module")
+async def house(start_server: StartServer, resolved: Resolved, aws: Aws) -> AsyncIterator[Running]:
+    """A server without a worker, on a database of its own."""
+    async with fresh_database(resolved.database_url) as url:
+        here = replace(resolved, database_url=url, bus_url=url)
+        async with start_server(worker=False, resolved=await with_logs(here, aws)) as running:
+            yield running
+
+
 @pytest.fixture
-async def hall(start_server: StartServer, here: Resolved, emulator: Emulator, aws: Aws) -> AsyncIterator[Hall]:
-    async with start_server(worker=False, resolved=await with_logs(here, aws)) as server:
-        client = Client(server.url)
-        yield await Hall.open(server.runtime, emulator, client)
-        await client.aclose()
+async def hall(house: Running, emulator: Emulator) -> AsyncIterator[Hall]:
+    """The only room of its house."""
+    await emulator.lift_faults()
+    await emulator.control("calls/clear")
+    async with house.runtime.services.sessions() as session, session.begin():
+        await empty(session)
+    client = Client(house.url)
+    yield await Hall.open(house.runtime, emulator, client)
+    await client.aclose()
+    await emulator.lift_faults()
 
 
 async def records(hall: Hall, outcome: str) -> float:
