@@ -168,9 +168,23 @@ STEPS = st.one_of(
 )
 
 
-@settings(max_examples=40, deadline=None, phases=[Phase.generate])
-@given(steps=st.lists(STEPS, min_size=8, max_size=25), ago=st.integers(31, 119))
+HISTORY = given(steps=st.lists(STEPS, min_size=8, max_size=25), ago=st.integers(31, 119))
+
+
+@settings(max_examples=15, deadline=None, phases=[Phase.generate])
+@HISTORY
 async def test_analytics_are_those_of_the_heartbeats(house: House, steps: list[tuple[Any, ...]], ago: int) -> None:
+    await agree(house, steps, ago)
+
+
+@pytest.mark.soak
+@settings(max_examples=60, deadline=None, phases=[Phase.generate])
+@HISTORY
+async def test_they_are_always(house: House, steps: list[tuple[Any, ...]], ago: int) -> None:
+    await agree(house, steps, ago)
+
+
+async def agree(house: House, steps: list[tuple[Any, ...]], ago: int) -> None:
     # The newest are of minutes that are not over, or just; what they stand for is.
     show = await house.show(utcnow().replace(microsecond=0) - timedelta(seconds=LENGTH + ago))
     for step in steps:

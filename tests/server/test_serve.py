@@ -22,6 +22,7 @@ import pytest
 import websockets.sync.client
 from websockets.typing import Subprotocol
 
+from tests.cases import few
 from tests.client import PASSWORD, REGISTER
 from tests.program import ROOT, Outcome, Program, Served, ask, copy_of_sources, run
 from tests.waiting import until
@@ -105,6 +106,7 @@ def test_banner_and_a_clean_end(tmp_path: Path) -> None:
             httpx.get(f"{url}/healthz")
 
 
+@pytest.mark.soak
 def test_collector_has_little_to_do_while_it_serves(tmp_path: Path) -> None:
     def rounds() -> int:
         lines = httpx.get(f"{url}/metrics").text.splitlines()
@@ -145,6 +147,7 @@ def test_second_run_has_the_data_of_the_first(tmp_path: Path) -> None:
         until(lambda: not ask(url, IS_LIVE, {"name": "keeper"})["channel"]["isLive"], "the channel is offline")
 
 
+@pytest.mark.soak
 def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
     with Served(tmp_path) as served:
         served.logs("running a PostgreSQL of our own")
@@ -156,7 +159,9 @@ def test_ctrl_c_while_it_starts_leaves_nothing(tmp_path: Path) -> None:
         again.ready()
 
 
-@pytest.mark.parametrize("moment", ["ivs/__init__.py", "models/__init__.py", "server/web.py", "server/settings.py"])
+@pytest.mark.parametrize(
+    "moment", few(["server/settings.py"], ["ivs/__init__.py", "models/__init__.py", "server/web.py"])
+)
 def test_ctrl_c_while_it_is_loaded_is_no_error(tmp_path: Path, moment: str) -> None:
     source = copy_of_sources(tmp_path / "source")
     with (source / moment).open("a", encoding="utf-8") as module:

@@ -22,6 +22,7 @@ from schema.base import global_id
 from server.runtime import Resolved
 from tests import factories
 from tests.accounts import sql
+from tests.cases import crossed
 from tests.client import Client
 from tests.conftest import Running, StartServer
 from tests.registration import fresh_database
@@ -379,8 +380,7 @@ def test_of_every_fixture_it_is_known_what_becomes_of_it() -> None:
     assert {path.stem for path in (FOLDER / "malformed").glob("*.json")} == set(MALFORMED)
 
 
-@pytest.mark.parametrize("door", ["sqs", "https"])
-@pytest.mark.parametrize("name", EXPECTED)
+@pytest.mark.parametrize(("name", "door"), crossed(list(EXPECTED), ["sqs", "https"]))
 async def test_every_documented_event_has_its_exact_effect(doors: Doors, owner: Owner, name: str, door: str) -> None:
     connected = json.loads(owner.envelope(FOLDER / "stream-session-created.json"))
     await doors.send("https", json.dumps({**connected, "time": "2026-06-23T20:12:26Z"}))
