@@ -20,6 +20,7 @@ from models import migrate
 from server.embedded.postgres import EmbeddedPostgres
 from server.runtime import Resolved
 from tests.accounts import metric
+from tests.cases import few
 from tests.client import Client, Registered
 from tests.killing import serve
 from tests.program import Program
@@ -203,9 +204,8 @@ async def open_site(folder: Path, here: Resolved, queue: Queue) -> AsyncIterator
         await client.aclose()
 
 
-@pytest.mark.parametrize(
-    "which", ["database restarted", pytest.param("database killed", marks=pytest.mark.soak), "queue", "bus"]
-)
+# The bus goes away with the database, too.
+@pytest.mark.parametrize("which", few(["database restarted", "queue"], ["database killed", "bus"]))
 async def test_an_outage_loses_nothing_and_ends_by_itself(
     tmp_path: Path, around: tuple[Around, Resolved], aws: Aws, queue: Queue, which: str
 ) -> None:
