@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,46 @@ async def serve(folder: Path, resolved: Resolved, **settings: Any) -> AsyncItera
 async def kill(program: Program) -> None:
     program.process.kill()
     assert await asyncio.to_thread(program.wait) == -signal.SIGKILL
+
+
+class Second:
+    """A server as a process of its own, which may be killed and is there again when it is next asked for.
+
+    Attributes:
+        url: Its address, another one after each kill.
+    """
+
+    def __init__(self, folder: Path, resolved: Resolved, **settings: Any) -> None:
+        self._folder, self._resolved, self._settings = folder, resolved, settings
+        self._stack = AsyncExitStack()
+        self._starting: asyncio.Task[Program] | None = None
+        self._program: Program | None = None
+        self.url = ""
+
+    async def there(self) -> None:
+        """Wait for it; started anew after a kill."""
+        if self._starting is None:
+            self.starts()
+        assert self._starting is not None
+        self._program = await self._starting
+
+    def starts(self) -> None:
+        self._starting = asyncio.create_task(self._start())
+
+    async def _start(self) -> Program:
+        await self._stack.aclose()
+        self.url, program = await self._stack.enter_async_context(serve(self._folder, self._resolved, **self._settings))
+        return program
+
+    async def kill(self) -> None:
+        assert self._program is not None
+        await kill(self._program)
+        self.starts()
+
+    async def aclose(self) -> None:
+        if self._starting is not None:
+            await self._starting
+        await self._stack.aclose()
 
 
 async def calls(emulator: Emulator, operation: str) -> int:

@@ -1,12 +1,13 @@
-"""Analytics reckoned in Python from the heartbeats that were sent, one by one: what the server's must be equal to."""
+"""Counts and analytics reckoned in Python from the heartbeats that were sent: what the server's must be equal to."""
 
-from collections.abc import Callable, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-WINDOW, INTERVAL = timedelta(seconds=45), timedelta(seconds=30)
+WINDOW, INTERVAL, PERIOD = timedelta(seconds=45), timedelta(seconds=30), timedelta(seconds=60)
 SHARES = {"browsers": "browserName", "operatingSystems": "os", "qualities": "quality"}
 AVERAGES = ("latencySeconds", "bufferSeconds", "bitrate", "framerate")
 
@@ -20,20 +21,64 @@ class Sent:
     readings: Mapping[str, Any]
 
 
+def present(sent: Iterable[Sent], now: datetime) -> set[UUID]:
+    """Return the viewings that have sent something within the window that ends now."""
+    return {beat.viewing for beat in sent if now - WINDOW < beat.at <= now}
+
+
+def live_stats(sent: Sequence[Sent], said: Iterable[datetime], now: datetime, peak: int) -> dict[str, Any]:
+    """Return what GraphQL tells the streamer of a healthy stream, which had at most `peak` viewers until now."""
+    here, before = present(sent, now), present(sent, now - PERIOD)
+    newest = list({beat.viewing: beat for beat in sorted(sent, key=_at) if beat.viewing in here}.values())
+    told = {name: [beat.readings[name] for beat in newest if name in beat.readings] for name in (*AVERAGES, "quality")}
+    return {
+        "health": "HEALTHY",
+        "viewerCount": len(here),
+        "peakViewerCount": max(peak, len(here)),
+        "joins": len(here - before),
+        "leaves": len(before - here),
+        **{name: sum(told[name]) / len(told[name]) if told[name] else None for name in AVERAGES},
+        "p95LatencySeconds": _percentile(sorted(told["latencySeconds"]), 0.95),
+        "qualities": _shares(newest, "quality", len(here)),
+        "chatMessagesPerMinute": sum(now - PERIOD < at <= now for at in said),
+    }
+
+
 def analytics(
-    sent: Sequence[Sent], start: datetime, before: datetime | None, finish: datetime, seconds: int, buckets: int
+    sent: Sequence[Sent],
+    start: datetime,
+    before: datetime | None,
+    finish: datetime,
+    seconds: int,
+    buckets: int,
+    said: Iterable[datetime] = (),
 ) -> dict[str, Any]:
     """Return what GraphQL answers for the range, whose watching ends at `finish`, or at `before`."""
-    beats = [beat for beat in sent if start <= beat.at and (before is None or beat.at < before)]
     length = timedelta(seconds=seconds)
-    of = [[beat for beat in beats if min((beat.at - start) // length, buckets - 1) == one] for one in range(buckets)]
+
+    def place(at: datetime) -> int:
+        return min((at - start) // length, buckets - 1)
+
+    def within(at: datetime) -> bool:
+        return start <= at and (before is None or at < before)
+
+    beats = [beat for beat in sent if within(beat.at)]
+    of: list[list[Sent]] = [[] for _ in range(buckets)]
+    for beat in beats:
+        of[place(beat.at)].append(beat)
+    messages = [0] * buckets
+    for at in filter(within, said):
+        messages[place(at)] += 1
     total = len({beat.viewing for beat in beats})
 
-    def series(value: Callable[[list[Sent]], float]) -> list[dict[str, Any]]:
+    def points(values: Iterable[float]) -> list[dict[str, Any]]:
         return [
-            {"startsAt": (start + place * length).isoformat(), "value": float(value(one))}
-            for place, one in enumerate(of)
+            {"startsAt": (start + number * length).isoformat(), "value": float(value)}
+            for number, value in enumerate(values)
         ]
+
+    def series(value: Callable[[list[Sent]], float]) -> list[dict[str, Any]]:
+        return points(map(value, of))
 
     def average(name: str) -> Callable[[list[Sent]], float]:
         def of_bucket(bucket: list[Sent]) -> float:
@@ -45,7 +90,7 @@ def analytics(
     return {
         "bucketSeconds": seconds,
         "viewers": series(lambda bucket: len({beat.viewing for beat in bucket})),
-        "chatMessages": series(lambda _: 0),
+        "chatMessages": points(messages),
         **{name: series(average(name)) for name in AVERAGES},
         **{name: _shares(beats, column, total) for name, column in SHARES.items()},
         "peakViewers": _peak(beats),
@@ -63,23 +108,31 @@ def _shares(beats: Sequence[Sent], column: str, total: int) -> list[dict[str, An
     return [{"name": name, "viewers": len(who), "fraction": len(who) / total} for name, who in ranked]
 
 
+def _at(beat: Sent) -> datetime:
+    return beat.at
+
+
 def _moments(beats: Sequence[Sent]) -> dict[UUID, list[datetime]]:
     moments: dict[UUID, list[datetime]] = {}
-    for beat in sorted(beats, key=lambda one: one.at):
+    for beat in sorted(beats, key=_at):
         moments.setdefault(beat.viewing, []).append(beat.at)
     return moments
 
 
 def _peak(beats: Sequence[Sent]) -> int:
-    """Somebody is present when he sent within the window before; nobody comes but with a heartbeat."""
-    moments = _moments(beats)
-    return max(
-        (
-            sum(any(timedelta(0) <= at - one < WINDOW for one in of_viewing) for of_viewing in moments.values())
-            for at in {beat.at for beat in beats}
-        ),
-        default=0,
-    )
+    """Somebody is present from a heartbeat until the window after it, and only once."""
+    changes = []
+    for of_viewing in _moments(beats).values():
+        nexts = [*of_viewing[1:], None]
+        for at, then in zip(of_viewing, nexts, strict=True):
+            end = at + WINDOW if then is None else min(at + WINDOW, then)
+            changes += [(at, 1), (end, -1)]
+    count = peak = 0
+    # Who leaves at a moment goes before who comes at it.
+    for _, change in sorted(changes):
+        count += change
+        peak = max(peak, count)
+    return peak
 
 
 def _watched(beats: Sequence[Sent], finish: datetime) -> int:
@@ -89,3 +142,12 @@ def _watched(beats: Sequence[Sent], finish: datetime) -> int:
             ends = [at + INTERVAL, finish, *of_viewing[place + 1 : place + 2]]
             watched += max(min(ends) - at, timedelta(0))
     return round(watched.total_seconds())
+
+
+def _percentile(values: Sequence[float], share: float) -> float | None:
+    """Return the value below which the share of the sorted values lies, between two of them as on a straight line."""
+    if not values:
+        return None
+    place = share * (len(values) - 1)
+    low, high = values[math.floor(place)], values[math.ceil(place)]
+    return low + (high - low) * (place - math.floor(place))

@@ -8,23 +8,11 @@ import pytest
 
 from models import Stream
 from tests.accounts import sql
+from tests.analysing import DOCUMENT, POINTS, SHARES
 from tests.client import Client, Registered
 from tests.conftest import Running, StartServer
 from tests.players import Written, ago, broadcast, say, write
 
-POINTS = ("viewers", "chatMessages", "latencySeconds", "bufferSeconds", "bitrate", "framerate")
-SHARES = ("browsers", "operatingSystems", "qualities")
-DOCUMENT = f"""
-query Analytics($id: ID!, $from: DateTime, $to: DateTime, $bucket: Int) {{
-  stream(id: $id) {{
-    analytics(from: $from, to: $to, bucketSeconds: $bucket) {{
-      bucketSeconds peakViewers uniqueViewers watchTimeSeconds
-      {" ".join(f"{name} {{ startsAt value }}" for name in POINTS)}
-      {" ".join(f"{name} {{ name viewers fraction }}" for name in SHARES)}
-    }}
-  }}
-}}
-"""
 START = datetime.fromisoformat("2026-03-01T12:00:00+00:00")
 
 

@@ -17,11 +17,11 @@ from resolvers.viewer_tokens import Viewing
 from schema.base import global_id, parse_id
 from subscriptions.rollups import Rollups, RollupsConfig
 from tests.accounts import sql
+from tests.analysing import Answer
 from tests.client import Client, Registered
 from tests.conftest import Running, StartServer
 from tests.players import Player, broadcast
-from tests.reckoning import Sent, analytics
-from tests.resolvers.test_analytics import DOCUMENT
+from tests.reckoning import Sent
 
 LENGTH = 2400
 
@@ -69,30 +69,9 @@ class Show:
 
     async def agrees(self, *, start: int | None = None, end: int | None = None, bucket: int | None = None) -> None:
         """Compare an answer with the heartbeats; `start` and `end` are minutes of the stream."""
-        begin = minute_of(self.began)
-        first = begin if start is None else begin + timedelta(minutes=start)
-        before = None if end is None else begin + timedelta(minutes=end)
-        asked = {"from": None if start is None else first.isoformat(), "to": before and before.isoformat()}
-        variables = {"id": global_id(self.stream), "bucket": bucket and bucket * 60, **asked}
-        found = (await self.reader.data(DOCUMENT, variables, token=self.owner.token))["stream"]["analytics"]
-        assert bucket is None or found["bucketSeconds"] == bucket * 60
-        sent, finish = list(self.sent.values()), self.ended or utcnow()
-        buckets = len(found["viewers"])
-        expected = analytics(sent, first, before, finish, found["bucketSeconds"], buckets)
-        assert _plain(found) == expected
-
-
-def _plain(found: dict[str, Any]) -> dict[str, Any]:
-    """The answer with its times written as Python does."""
-    return {
-        name: [
-            one | {"startsAt": datetime.fromisoformat(one["startsAt"]).isoformat()} if "startsAt" in one else one
-            for one in value
-        ]
-        if isinstance(value, list)
-        else value
-        for name, value in found.items()
-    }
+        answer = Answer(self.reader, self.owner.token, global_id(self.stream), self.began)
+        finish = self.ended or utcnow()
+        await answer.agrees(list(self.sent.values()), finish, start=start, end=end, bucket=bucket)
 
 
 @dataclass(frozen=True, repr=False)

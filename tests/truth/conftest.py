@@ -13,11 +13,12 @@ from server.embedded.child import Child
 from server.runtime import Resolved
 from tests.client import Client
 from tests.conftest import ROOT, Emulator, StartServer
+from tests.killing import Second
 from tests.registration import fresh_database
 from tests.subscriptions.queues import make_queue
 from tests.truth.amazon import Amazon
 from tests.truth.histories import WINDOW
-from tests.truth.world import SECRET, Second, World
+from tests.truth.world import SECRET, World
 
 
 @pytest.fixture(scope="module")

@@ -10,19 +10,16 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from operator import itemgetter
-from pathlib import Path
 from typing import Any
 
 import httpx
 from hypothesis import note
 
 from schema.base import parse_id
-from server.runtime import Resolved
 from tests.accounts import metric, sql
 from tests.client import Client, Registered
 from tests.conftest import Running
-from tests.killing import kill, serve
-from tests.program import Program
+from tests.killing import Second
 from tests.subscriptions.queues import Queue
 from tests.truth.amazon import Amazon, Happened, Place
 from tests.truth.histories import DAWN, Fate, History, Step
@@ -50,41 +47,6 @@ STAGED = f"subscription($id: ID!) {{ stageChanged(stageId: $id) {{ stage {{ {STA
 EVENTS = "subscription($id: ID!) { streamEvents(channelId: $id) { name occurredAt } }"
 ROUNDS = 'streamcat_reconcile_rounds_total{outcome="ok",subject="%s"}'
 ARNS = "{ viewer { channel { broadcast { arn } } } }"
-
-
-class Second:
-    """A worker as a process of its own, which may be killed and is there again before the next history."""
-
-    def __init__(self, folder: Path, resolved: Resolved, **settings: Any) -> None:
-        self._folder, self._resolved, self._settings = folder, resolved, settings
-        self._stack = AsyncExitStack()
-        self._starting: asyncio.Task[Program] | None = None
-        self._program: Program | None = None
-
-    async def there(self) -> None:
-        """Wait for it; started anew after a kill."""
-        if self._starting is None:
-            self.starts()
-        assert self._starting is not None
-        self._program = await self._starting
-
-    def starts(self) -> None:
-        self._starting = asyncio.create_task(self._start())
-
-    async def _start(self) -> Program:
-        await self._stack.aclose()
-        _, program = await self._stack.enter_async_context(serve(self._folder, self._resolved, **self._settings))
-        return program
-
-    async def kill(self) -> None:
-        assert self._program is not None
-        await kill(self._program)
-        self.starts()
-
-    async def aclose(self) -> None:
-        if self._starting is not None:
-            await self._starting
-        await self._stack.aclose()
 
 
 @dataclass
