@@ -57,7 +57,7 @@ class Server(uvicorn.Server):
         self._on_ready()
 
     async def shutdown(self, sockets: "list[socket.socket] | None" = None) -> None:
-        """Let clients hear `complete` and reconnect elsewhere, then close what is left."""
+        """Let clients go on elsewhere, then close what is left."""
         await self._web.shut_down()
         await super().shutdown(sockets)
 
@@ -72,8 +72,8 @@ def _config(web: Web, settings: Settings) -> uvicorn.Config:
         ws_max_size=settings.socket_max_message_bytes,
         ws_ping_interval=settings.socket_ping_seconds,
         ws_ping_timeout=settings.socket_ping_seconds,
-        # Compression costs each socket a window of its own; the messages are small.
-        ws_per_message_deflate=False,
+        # Each socket has a window of its own, and the messages are small.
+        ws_per_message_deflate=settings.socket_compression,
         http="httptools",
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),

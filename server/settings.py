@@ -455,6 +455,12 @@ class Settings:
         parsers.whole(1, 100_000),
         "Messages per second that a client may send on one websocket, twice as many at once; more close it.",
     )
+    socket_compression: bool = _setting(
+        False,
+        parsers.flag,
+        "Whether clients that ask for it get compressed websocket messages (permessage-deflate): less traffic, but a "
+        "window of memory for each of them, and no payload can be encoded once for all.",
+    )
     socket_max_message_bytes: int = _setting(
         100_000, parsers.whole(1_000, 10_000_000), "Largest websocket message, in bytes."
     )

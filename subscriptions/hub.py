@@ -60,7 +60,8 @@ class Listener:
         left = self._rested - self._loop.time()
         if left > 0:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._hurried.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._hurried.wait()
 
     async def changes(self) -> AsyncIterator[None]:
         """Yield at once, for the present state, then once after any number of changes; end when the hub closes."""
