@@ -200,15 +200,17 @@ async def test_messages_are_compressed_only_if_the_operator_wants_it(
     client: Client, start_server: StartServer, compression: bool
 ) -> None:
     user = await client.register()
-    async with start_server(worker=False, socket_compression=compression) as running:
-        async with open_socket(running.url) as socket:
-            # The client asks for it, as all do.
-            assert bool(socket.raw.protocol.extensions) == compression
-            for number in range(3):
-                await socket.subscribe(str(number), WATCH, {"id": user.channel_id})
-                await socket.next(str(number))
-            for title in ("x" * 10, "ü" * 140):
-                await retitle(running.runtime, user, title)
-                messages = [await socket.receive() for _ in range(3)]
-                assert {message["id"] for message in messages} == {"0", "1", "2"}
-                assert all(message["payload"]["data"] == shown(user, title) for message in messages)
+    async with (
+        start_server(worker=False, socket_compression=compression) as running,
+        open_socket(running.url) as socket,
+    ):
+        # The client asks for it, as all do.
+        assert bool(socket.raw.protocol.extensions) == compression
+        for number in range(3):
+            await socket.subscribe(str(number), WATCH, {"id": user.channel_id})
+            await socket.next(str(number))
+        for title in ("x" * 10, "ü" * 140):
+            await retitle(running.runtime, user, title)
+            messages = [await socket.receive() for _ in range(3)]
+            assert {message["id"] for message in messages} == {"0", "1", "2"}
+            assert all(message["payload"]["data"] == shown(user, title) for message in messages)
