@@ -43,7 +43,7 @@ class HeartbeatInput:
     sent_at: datetime | None = strawberry.field(
         default=UNSET,
         description="When the player was in this state, by its clock; moved to within the viewing and the stream. Now "
-        "if absent.",
+        "if absent, as is best unless the heartbeat was kept: the viewer is present for some time after it.",
     )
     browser_name: str | None = _told("browser_name", "Name of the browser or application", _READ)
     browser_version: str | None = _told(

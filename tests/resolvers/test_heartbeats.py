@@ -13,7 +13,7 @@ from sqlalchemy import text
 from resolvers.heartbeats import kept_address
 from resolvers.viewer_tokens import ViewerTokens
 from schema.base import parse_id
-from tests.accounts import kinds, metric, sql
+from tests.accounts import delete_user, kinds, metric, sql
 from tests.client import Client, Registered, open_socket
 from tests.conftest import SECRET_KEY, Running, StartServer
 from tests.players import PUBLISH, Player, ago, beat, broadcast
@@ -186,6 +186,12 @@ async def test_heartbeats_belong_to_the_stream_of_their_time(client: Client, run
     assert kinds(refused) == ["NotLive", "NotLive"]
     assert [error["path"] for error in refused["errors"]] == [["input", "heartbeats", str(index)] for index in (0, 1)]
     assert len(await stored(running, owner)) == 3
+
+
+async def test_heartbeats_of_a_channel_that_is_gone_are_of_no_stream(client: Client, owner: Registered) -> None:
+    player = await Player.start(client, owner.channel_id)
+    await delete_user(client, owner.token)
+    assert kinds(await player.send(beat())) == ["NotLive"]
 
 
 BAD: list[tuple[str, Any, str]] = [

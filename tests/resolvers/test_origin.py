@@ -1,4 +1,4 @@
-"""Browser and system of a player that does not tell them, as its user agent does."""
+"""What a request itself tells of its player: its address, and by its user agent the browser and the system."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ OURS = "a player of our own"
 SOFTWARE = ("browserName", "browserVersion", "os")
 METRICS = f"""
 query Metrics($id: ID!) {{
-  channel(by: {{ id: $id }}) {{ streams {{ nodes {{ metrics {{ nodes {{ {" ".join(SOFTWARE)} }} }} }} }} }}
+  channel(by: {{ id: $id }}) {{ streams {{ nodes {{ metrics {{ nodes {{ ip {" ".join(SOFTWARE)} }} }} }} }} }}
 }}
 """
 SHARES = """
@@ -40,11 +40,14 @@ async def owner(client: Client, running: Running) -> Registered:
     return owner
 
 
-async def watch(client: Client, owner: Registered, agent: str, **told: Any) -> None:
+async def watch(
+    client: Client, owner: Registered, agent: str = OURS, forwarded: str | None = None, **told: Any
+) -> None:
     """Play the stream with a new player that sends one heartbeat."""
     player = await Player.start(client, owner.channel_id)
     variables = {"input": {"viewerToken": player.token, "heartbeats": [beat(**told)]}}
-    response = await client.post(PUBLISH, variables, **{"user-agent": agent})
+    headers = {"user-agent": agent} | ({"x-forwarded-for": forwarded} if forwarded else {})
+    response = await client.post(PUBLISH, variables, **headers)
     assert response.json()["data"]["metricsPublish"] == {"accepted": 1, "errors": []}
 
 
@@ -93,3 +96,25 @@ async def test_analytics_count_what_user_agents_tell(
     found = (await ask(client, owner, SHARES))["analytics"]
     assert found["browsers"] == [{"name": "Chrome", "viewers": 3}, {"name": "Mobile Safari", "viewers": 1}]
     assert found["operatingSystems"] == [{"name": "Windows", "viewers": 2}, {"name": "iOS", "viewers": 2}]
+
+
+@pytest.mark.parametrize(
+    ("settings", "kept"),
+    [
+        ({}, "127.0.0.0/24"),
+        ({"trusted_proxies": ("127.0.0.1/32",)}, "203.0.113.0/24"),
+        ({"trusted_proxies": ("127.0.0.1/32",), "metrics_address": "full"}, "203.0.113.77"),
+        ({"trusted_proxies": ("127.0.0.1/32",), "metrics_address": "none"}, None),
+    ],
+    ids=["nobody trusted", "truncated", "full", "none"],
+)
+async def test_of_the_address_is_kept_what_the_operators_want(
+    client: Client, owner: Registered, start_server: StartServer, settings: dict[str, Any], kept: str | None
+) -> None:
+    async with start_server(worker=False, **settings) as proxied:
+        door = Client(proxied.url)
+        # Only the last was written by the proxy.
+        await watch(door, owner, forwarded="198.51.100.1, 203.0.113.77")
+        await door.aclose()
+    (node,) = (await ask(client, owner, METRICS))["metrics"]["nodes"]
+    assert node["ip"] == kept
