@@ -104,7 +104,7 @@ class Run:
 
     def _goes_on_after(self, errors: list[dict[str, Any]] | None) -> bool:
         """Tell whether the run begins anew by itself: members whose state is known miss nothing of it by that."""
-        return self._key is not None and bool(self._served) and _unavailable(errors)
+        return self._key is not None and bool(self._served) and unavailable(errors)
 
     async def _source(self, prepared: Prepared, request: GraphQLRequest) -> list[dict[str, Any]] | None:
         """Tell all members of all events; return why there are no more, null if that is no error."""
@@ -185,5 +185,6 @@ def _key(request: GraphQLRequest, who: Visibility, viewer: Viewer | None) -> _Ke
     return request.query, request.operation_name, _encode(request.variables or {}), who, session
 
 
-def _unavailable(errors: list[dict[str, Any]] | None) -> bool:
+def unavailable(errors: list[dict[str, Any]] | None) -> bool:
+    """Tell whether a subscription has ended because of the database, and would better be begun again."""
     return any(error["extensions"]["code"] == "UNAVAILABLE" for error in errors or ())

@@ -10,6 +10,7 @@ from typing import Final
 
 import uvicorn
 
+from server.http import HttpProtocol
 from server.settings import Settings
 from server.web import Web
 from server.websockets import WebSocketProtocol
@@ -74,7 +75,7 @@ def _config(web: Web, settings: Settings) -> uvicorn.Config:
         ws_ping_timeout=settings.socket_ping_seconds,
         # Each socket has a window of its own, and the messages are small.
         ws_per_message_deflate=settings.socket_compression,
-        http="httptools",
+        http=HttpProtocol,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=list(settings.trusted_proxies),
         server_header=False,

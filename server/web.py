@@ -1,4 +1,4 @@
-"""The web application: GraphQL by HTTP and websocket, GraphiQL for browsers, health and counters for operators."""
+"""The web application: GraphQL by HTTP, its streams and websockets, GraphiQL for browsers, health and counters for operators."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,6 +21,8 @@ from schema.live import Runs
 from schema.transport import graphiql
 from schema.transport.config import TransportConfig
 from schema.transport.http import HttpTransport
+from schema.transport.places import Places
+from schema.transport.sse import EventStreams
 from schema.transport.websocket import WebSocketTransport
 from server.events import events_route
 from server.health import Health
@@ -50,15 +52,19 @@ class Web:
             socket_messages_per_second=settings.socket_messages_per_second,
             socket_init_timeout=settings.socket_init_timeout_seconds,
             socket_max_operations=settings.socket_max_operations,
+            socket_ping=settings.socket_ping_seconds,
             socket_send_timeout=settings.socket_send_timeout_seconds,
         )
         self._runtime = runtime
-        self._http = HttpTransport(executor, runtime.services, config)
-        self._sockets = WebSocketTransport(executor, Runs(executor, runtime.services), runtime.services, config)
+        runs, places = Runs(executor, runtime.services), Places(config)
+        self._streams = EventStreams(runs, runtime.services, config, places)
+        self._http = HttpTransport(executor, runtime.services, config, self._streams)
+        self._sockets = WebSocketTransport(executor, runs, runtime.services, config, places)
         self.app = self._application(settings, example_channel_id)
 
     async def shut_down(self) -> None:
-        """Close every socket, so that its client goes on elsewhere, then end what is left of subscriptions."""
+        """End every socket and stream, so that its client goes on elsewhere, then what is left of subscriptions."""
+        self._streams.shut_down()
         await self._sockets.shut_down()
         self._runtime.services.hub.close()
 

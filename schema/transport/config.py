@@ -1,10 +1,10 @@
-"""Limits and manners of the two transports."""
+"""Limits and manners of the transports."""
 
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
 
-# Name among the extensions of a websocket's scope under which the server offers a `transport.outbox.Wire`.
+# Name among the extensions of a scope under which the server offers a `transport.outbox.Wire`.
 WIRE: Final = "streamcat.wire"
 
 
@@ -22,6 +22,7 @@ class TransportConfig:
     socket_init_timeout: float = 10.0
     socket_max_operations: int = 100
     socket_messages_per_second: int = 100
+    socket_ping: float = 20.0
     socket_send_timeout: float = 10.0
 
 

@@ -4,15 +4,12 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator, Coroutine, Mapping
-from datetime import UTC, datetime
 from typing import Any, NoReturn
 
 import msgspec
 from graphql import OperationType
 from litestar.types import Receive, Send
-from prometheus_client import Counter
 
-from resolvers import auth
 from resolvers.context import Context, Services, Viewer
 from resolvers.errors import RequestError
 from schema.documents import GraphQLRequest, Prepared
@@ -24,12 +21,11 @@ from schema.transport.config import TransportConfig
 from schema.transport.graphql_ws import TOO_BIG, Close, close_for, decoded, operation_id_of
 from schema.transport.http import graphql_request
 from schema.transport.outbox import Outbox, Wire
+from schema.transport.places import CLOSED
+from schema.transport.session import session_over
 from schema.transport.viewers import Visitor, new_context, viewer_of
-from subscriptions import topics
 
 logger = logging.getLogger(__name__)
-
-CLOSED = Counter("streamcat_sockets_closed_total", "Websockets that the server closed, by close code", ["code"])
 
 
 class Subscription:
@@ -286,19 +282,7 @@ class Connection:
 
     async def _watch_session(self, viewer: Viewer) -> NoReturn:
         """Close the socket when the session with which it was opened ends, by sign-out or by time."""
-        with self._services.hub.listen(topics.session(viewer.session_id)) as listener:
-            changes = listener.changes()
-            while True:
-                left = (viewer.expires_at - datetime.now(UTC)).total_seconds()
-                try:
-                    async with asyncio.timeout(max(left, 0)):
-                        await anext(changes)
-                except TimeoutError:
-                    break
-                except StopAsyncIteration:
-                    raise Close(1012, "Service restart") from None
-                if not await self._holds(viewer):
-                    break
+        await session_over(self._services, viewer)
         await self._wind_up()
         raise Close(4403, "Forbidden: the session is over")
 
@@ -309,9 +293,3 @@ class Connection:
             self._leave(subscription)
         if self._answering:
             await asyncio.wait(list(self._answering.values()), timeout=self._config.socket_send_timeout)
-
-    async def _holds(self, viewer: Viewer) -> bool:
-        try:
-            return await auth.session_exists(self._services.read_sessions, viewer.session_id)
-        except Exception as error:
-            raise close_for(error, "the session's end") from error

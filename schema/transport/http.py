@@ -5,15 +5,13 @@ concurrent requests could swap cookies, and it answers malformed bodies with 500
 """
 
 import logging
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import msgspec
 from graphql import OperationType
 from litestar import Request
 from litestar.datastructures import Headers
-from litestar.types import Send
 
 from resolvers.context import Services
 from resolvers.errors import Code, RequestError
@@ -21,72 +19,53 @@ from schema.documents import GraphQLRequest
 from schema.execution import Executor
 from schema.faults import masked, request_error
 from schema.limits import LIMITS
+from schema.transport.answers import EVENT_STREAM, GRAPHQL_JSON, JSON, Answer, Refusal, acceptable, answer
 from schema.transport.config import TransportConfig, origin_allowed
+from schema.transport.sse import EventStreams
 from schema.transport.viewers import Visitor, cookie_header, new_context, viewer_of
 
 logger = logging.getLogger(__name__)
-
-GRAPHQL_JSON: Final = "application/graphql-response+json"
-JSON: Final = "application/json"
 
 METHODS: Final = ("GET", "POST")
 
 _STATUS: Final[Mapping[Code, int]] = {"UNAUTHENTICATED": 401, "FORBIDDEN": 403, "UNAVAILABLE": 503, "INTERNAL": 500}
 
 
-class Refusal(Exception):
-    """The HTTP request is answered without running anything."""
-
-    def __init__(self, status: int, code: Code, message: str, headers: Mapping[str, str] | None = None) -> None:
-        super().__init__(message)
-        self.status = status
-        self.response = request_error(code, message)
-        self.headers = dict(headers or {})
-
-
-@dataclass(frozen=True, slots=True)
-class Answer:
-    """A response as it goes out."""
-
-    status: int
-    headers: Mapping[str, str]
-    body: bytes
-
-    async def send(self, send: Send) -> None:
-        """Send it whole."""
-        headers = [(name.lower().encode(), value.encode()) for name, value in self.headers.items()]
-        headers.append((b"content-length", str(len(self.body)).encode()))
-        await send({"type": "http.response.start", "status": self.status, "headers": headers})
-        await send({"type": "http.response.body", "body": self.body, "more_body": False})
-
-
 class HttpTransport:
     """Answers GET and POST on the GraphQL path."""
 
-    def __init__(self, executor: Executor, services: Services, config: TransportConfig) -> None:
+    def __init__(self, executor: Executor, services: Services, config: TransportConfig, streams: EventStreams) -> None:
         self._executor = executor
         self._services = services
         self._config = config
+        self._streams = streams
 
     async def serve(self, request: "Request[Any, Any, Any]") -> None:
         """Answer with the result of the request's operation, or with why there is none."""
-        await (await self._outcome(request)).send(request.send)
+        outcome = await self._outcome(request)
+        if outcome is not None:
+            await outcome.send(request.send)
 
-    async def _outcome(self, request: "Request[Any, Any, Any]") -> Answer:
+    async def _outcome(self, request: "Request[Any, Any, Any]") -> Answer | None:
         media_type = JSON
         try:
             headers = request.headers
-            media_type = negotiated(headers.get("accept"))
-            return await self._answer(request, headers, media_type)
+            accepted = acceptable(headers.get("accept"))
+            # What is wrong with a request is told outside of streams: clients look at the status.
+            media_type = GRAPHQL_JSON if accepted[0] == GRAPHQL_JSON else JSON
+            return await self._answer(request, headers, accepted)
         except Refusal as refusal:
-            return _encoded(refusal.response, media_type, refusal.status, refusal.headers)
+            return answer(refusal.response, media_type, refusal.status, refusal.headers)
         except RequestError as error:
-            return _encoded(request_error(error.code, str(error)), media_type, _STATUS.get(error.code, 400))
+            return answer(request_error(error.code, str(error)), media_type, _STATUS.get(error.code, 400))
         except Exception as error:  # noqa: BLE001 - what no operation has caught, such as a database that is away
             code, message = masked(error, "the request")
-            return _encoded(request_error(code, message), media_type, _STATUS[code])
+            return answer(request_error(code, message), media_type, _STATUS[code])
 
-    async def _answer(self, request: "Request[Any, Any, Any]", headers: Headers, media_type: str) -> Answer:
+    async def _answer(
+        self, request: "Request[Any, Any, Any]", headers: Headers, accepted: Sequence[str]
+    ) -> Answer | None:
+        """Return the answer; null if it has been sent, as a stream."""
         origin, host = headers.get("origin"), headers.get("host")
         if not origin_allowed(origin, host, self._config.allowed_origins):
             raise Refusal(403, "FORBIDDEN", f"Pages of {origin} may not use this API; see the setting ALLOWED_ORIGINS.")
@@ -97,20 +76,27 @@ class HttpTransport:
         viewer = await viewer_of(self._services, visitor.authorization, visitor.cookie)
         prepared = self._executor.prepare(graphql.query)
         kind = prepared.operation_type(graphql.operation_name)
-        if kind is OperationType.SUBSCRIPTION:
-            raise Refusal(400, "BAD_INPUT", "Subscriptions need a websocket with the protocol graphql-transport-ws.")
+        if kind is OperationType.SUBSCRIPTION and EVENT_STREAM not in accepted:
+            raise Refusal(
+                400,
+                "BAD_INPUT",
+                f"Subscriptions need a websocket with the protocol graphql-transport-ws, or to accept {EVENT_STREAM}.",
+            )
         if request.method == "GET" and kind is OperationType.MUTATION:
             raise Refusal(405, "BAD_INPUT", "Mutations need POST.", {"Allow": "POST"})
         ctx = new_context(self._services, viewer, visitor)
+        if kind is OperationType.SUBSCRIPTION and not prepared.errors:
+            await self._streams.serve(request, prepared, graphql, ctx)
+            return None
         if viewer is not None and viewer.user is not None and kind is OperationType.QUERY:
             ctx.reads.remember(viewer.user)
         response = await self._executor.run(prepared, graphql, ctx)
         # Old clients that ask for application/json take any status but 200 for a fault of the network.
-        status = 400 if media_type == GRAPHQL_JSON and "data" not in response else 200
+        status = 400 if accepted[0] == GRAPHQL_JSON and "data" not in response else 200
         cookie = {}
         if ctx.cookie is not None:
             cookie["Set-Cookie"] = cookie_header(ctx.cookie, secure=request.scope["scheme"] == "https")
-        return _encoded(response, media_type, status, cookie)
+        return answer(response, accepted[0], status, cookie)
 
     async def _read(self, request: "Request[Any, Any, Any]", headers: Headers) -> GraphQLRequest:
         if request.method == "GET":
@@ -169,31 +155,6 @@ def graphql_request(parameters: Any) -> GraphQLRequest:
     return GraphQLRequest(query, operation_name or None, variables)
 
 
-def negotiated(accept: str | None) -> str:
-    """Return the media type of the response.
-
-    Raises:
-        Refusal: 406 if the client accepts neither.
-    """
-    best, chosen = 0.0, None
-    for part in (accept or JSON).split(","):
-        name, *parameters = (piece.strip().lower() for piece in part.split(";"))
-        quality = next((_quality(piece[2:]) for piece in parameters if piece.startswith("q=")), 1.0)
-        offered = {GRAPHQL_JSON: GRAPHQL_JSON, JSON: JSON, "application/*": JSON, "*/*": JSON}.get(name)
-        if offered is not None and quality > best:
-            best, chosen = quality, offered
-    if chosen is None:
-        raise Refusal(406, "BAD_INPUT", f"The response is {GRAPHQL_JSON} or {JSON}; accept one of them.")
-    return chosen
-
-
-def _quality(text: str) -> float:
-    try:
-        return float(text)
-    except ValueError:
-        return 0.0
-
-
 def _json_parameter(text: str | None, name: str) -> Any:
     return None if text is None else _json(text.encode(), f'"{name}"')
 
@@ -203,14 +164,3 @@ def _json(body: bytes, what: str) -> Any:
         return msgspec.json.decode(body)
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
         raise RequestError("BAD_INPUT", f"{what} is not JSON: {error}") from error
-
-
-def _encoded(
-    response: Mapping[str, Any], media_type: str, status: int, headers: Mapping[str, str] | None = None
-) -> Answer:
-    own = {
-        "Content-Type": f"{media_type}; charset=utf-8",
-        "Cache-Control": "no-store",
-        "X-Content-Type-Options": "nosniff",
-    }
-    return Answer(status, {**own, **(headers or {})}, msgspec.json.encode(response))

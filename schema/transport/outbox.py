@@ -14,7 +14,7 @@ CONFLATED = Counter("streamcat_socket_payloads_replaced_total", "Payloads replac
 
 
 class Wire(Protocol):
-    """A websocket that can be written to without waiting. It never grows by more than a bound beyond `writable`."""
+    """A connection that can be written to without waiting. It never grows by more than a bound beyond `writable`."""
 
     on_writable: Callable[[], None]
 
@@ -23,7 +23,7 @@ class Wire(Protocol):
         """Whether the client takes what it gets."""
 
     def write_text(self, *parts: bytes) -> None:
-        """Send one text message, now or as soon as the client takes it; nothing after the socket's end."""
+        """Send one message, now or as soon as the client takes it; nothing after the connection's end."""
 
     def abort(self) -> None:
         """Drop the client, with all that waits for it."""

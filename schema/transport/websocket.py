@@ -5,37 +5,35 @@ knows a socket's operations, its session and its pace.
 """
 
 import asyncio
-from collections import Counter
 from typing import Any
 
 import msgspec
 from litestar import WebSocket
 from litestar.types import Receive, Scope, Send
-from prometheus_client import Gauge
 
 from resolvers.context import Services
 from schema.execution import Executor
-from schema.faults import request_error
-from schema.limits import LIMITS
 from schema.live import Runs
+from schema.transport.answers import JSON, Refusal, encoded_headers
 from schema.transport.config import WIRE, TransportConfig, origin_allowed
 from schema.transport.connection import Connection
 from schema.transport.graphql_ws import PROTOCOL
+from schema.transport.places import Places
 from schema.transport.viewers import Visitor
-
-SOCKETS = Gauge("streamcat_sockets", "Open websockets")
 
 
 class WebSocketTransport:
     """Accepts sockets on the GraphQL path, and ends them all at shutdown."""
 
-    def __init__(self, executor: Executor, runs: Runs, services: Services, config: TransportConfig) -> None:
+    def __init__(
+        self, executor: Executor, runs: Runs, services: Services, config: TransportConfig, places: Places
+    ) -> None:
         self._executor = executor
         self._runs = runs
         self._services = services
         self._config = config
+        self._places = places
         self._connections: set[Connection] = set()
-        self._addresses: Counter[str] = Counter()
         self._closing = False
 
     async def serve(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -43,46 +41,30 @@ class WebSocketTransport:
         # With a state of its own, since what Litestar remembers of a handshake would live as long as the socket.
         own: Any = {**scope, "state": {}}
         handshake: WebSocket[Any, Any, Any] = WebSocket(own, receive, send)
-        visitor = await self._admitted(handshake)
-        if visitor is None:
-            return
-        wire: Any = scope["extensions"][WIRE]  # type: ignore[index]
-        connection = Connection(visitor, wire, receive, send, self._executor, self._runs, self._services, self._config)
-        # As do these, which nobody asks for again.
-        del handshake
-        scope["headers"] = ()
-        self._connections.add(connection)
-        self._addresses[visitor.address] += 1
-        SOCKETS.inc()
-        try:
-            await connection.run()
-        finally:
-            SOCKETS.dec()
-            self._connections.discard(connection)
-            self._addresses[visitor.address] -= 1
-            if not self._addresses[visitor.address]:
-                del self._addresses[visitor.address]
-
-    async def _admitted(self, socket: "WebSocket[Any, Any, Any]") -> Visitor | None:
-        """Accept the socket and return who made it, or say why not."""
-        origin, host = socket.headers.get("origin"), socket.headers.get("host")
+        origin, host = handshake.headers.get("origin"), handshake.headers.get("host")
         if self._closing or not origin_allowed(origin, host, self._config.allowed_origins):
             # Before the handshake is answered this is HTTP 403.
-            await socket.close(code=1012 if self._closing else 1008)
-            return None
-        visitor = Visitor.of(socket)
-        if len(self._connections) >= self._config.sockets:
-            await _refuse(socket, 503, "sockets", f"The server already serves {self._config.sockets} websockets.")
-        elif self._addresses[visitor.address] >= self._config.sockets_per_address:
-            limit = self._config.sockets_per_address
-            await _refuse(socket, 429, "sockets_per_address", f"Your address already has {limit} websockets open.")
-        elif PROTOCOL not in socket.scope.get("subprotocols", []):
-            await socket.accept()
-            await socket.close(code=4406, reason="Subprotocol not acceptable")
-        else:
-            await socket.accept(subprotocols=PROTOCOL)
-            return visitor
-        return None
+            await handshake.close(code=1012 if self._closing else 1008)
+            return
+        visitor = Visitor.of(handshake)
+        try:
+            with self._places.taken(visitor.address):
+                if not await _accepted(handshake):
+                    return
+                wire: Any = scope["extensions"][WIRE]  # type: ignore[index]
+                connection = Connection(
+                    visitor, wire, receive, send, self._executor, self._runs, self._services, self._config
+                )
+                # As do these, which nobody asks for again.
+                del handshake
+                scope["headers"] = ()
+                self._connections.add(connection)
+                try:
+                    await connection.run()
+                finally:
+                    self._connections.discard(connection)
+        except Refusal as refusal:
+            await _refuse(send, refusal)
 
     async def shut_down(self) -> None:
         """Refuse new sockets; let queries and mutations be answered, then close each so that its client reconnects."""
@@ -90,12 +72,21 @@ class WebSocketTransport:
         await asyncio.gather(*(connection.shut_down() for connection in list(self._connections)))
 
 
-async def _refuse(socket: "WebSocket[Any, Any, Any]", status: int, limit: str, message: str) -> None:
+async def _accepted(handshake: "WebSocket[Any, Any, Any]") -> bool:
+    """Shake hands, and tell whether that is possible."""
+    if PROTOCOL in handshake.scope.get("subprotocols", []):
+        await handshake.accept(subprotocols=PROTOCOL)
+        return True
+    await handshake.accept()
+    await handshake.close(code=4406, reason="Subprotocol not acceptable")
+    return False
+
+
+async def _refuse(send: Send, refusal: Refusal) -> None:
     """Answer the handshake by an error of HTTP; clients try again later."""
-    LIMITS.labels(limit).inc()
-    body = msgspec.json.encode(request_error("TOO_COSTLY", message))
-    headers = [(b"content-type", b"application/json"), (b"retry-after", b"5")]
-    start: Any = {"type": "websocket.http.response.start", "status": status, "headers": headers}
+    headers = encoded_headers({"Content-Type": JSON, **refusal.headers})
+    start: Any = {"type": "websocket.http.response.start", "status": refusal.status, "headers": headers}
+    body = msgspec.json.encode(refusal.response)
     end: Any = {"type": "websocket.http.response.body", "body": body, "more_body": False}
-    await socket.send(start)
-    await socket.send(end)
+    await send(start)
+    await send(end)
