@@ -1,4 +1,4 @@
-"""The web application: GraphQL by HTTP, its streams and websockets, GraphiQL for browsers, health and counters for operators."""
+"""The web application: GraphQL by HTTP and websocket, GraphiQL for browsers, health and counters for operators."""
 
 from collections.abc import Mapping
 from pathlib import Path

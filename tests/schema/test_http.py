@@ -179,7 +179,7 @@ async def test_an_error_in_a_field_comes_with_data(client: Client) -> None:
 async def test_the_type_of_the_answer(client: Client, accept: str, chosen: str | None) -> None:
     response = await send(client, TYPENAME, accept=accept)
     if chosen is None:
-        message = f"The response is {GRAPHQL} or {JSON}; accept one of them."
+        message = f"The response is {GRAPHQL}, {JSON} or text/event-stream; accept one of them."
         assert refusal(response) == (406, "BAD_INPUT", message)
     else:
         assert (response.status_code, response.json()) == (200, ANSWER)
@@ -240,10 +240,11 @@ async def test_gets_that_are_refused(client: Client, parameters: dict[str, str],
     assert refusal(response) == (400, "BAD_INPUT", message)
 
 
-async def test_subscriptions_need_a_websocket(client: Client) -> None:
+async def test_subscriptions_need_a_websocket_or_a_stream(client: Client) -> None:
     user = await client.register()
     document = f'subscription {{ channelChanged(channelId: "{user.channel_id}") {{ channel {{ id }} }} }}'
-    expected = (400, "BAD_INPUT", "Subscriptions need a websocket with the protocol graphql-transport-ws.")
+    message = "Subscriptions need a websocket with the protocol graphql-transport-ws, or to accept text/event-stream."
+    expected = (400, "BAD_INPUT", message)
     assert refusal(await send(client, request(document))) == expected
     assert refusal(await send(client, request(document), accept=GRAPHQL)) == expected
     assert refusal(await client.http.get("/graphql", params={"query": document})) == expected
