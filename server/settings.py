@@ -442,13 +442,15 @@ class Settings:
         500_000, parsers.whole(0, 100_000_000), "Characters of all documents that are kept parsed and validated."
     )
     sockets: int = _setting(
-        20_000, parsers.whole(1, 1_000_000), "Websockets that one process serves at once; more are answered with 503."
+        20_000,
+        parsers.whole(1, 1_000_000),
+        "Websockets and event streams that one process serves at once; more are answered with 503.",
     )
     sockets_per_address: int = _setting(
         1_000,
         parsers.whole(1, 1_000_000),
-        "Websockets that one address, as far as TRUSTED_PROXIES tell, may have open on one process; more are answered "
-        "with 429.",
+        "Websockets and event streams that one address, as far as TRUSTED_PROXIES tell, may have open on one process; "
+        "more are answered with 429.",
     )
     socket_messages_per_second: int = _setting(
         100,
@@ -473,10 +475,13 @@ class Settings:
     socket_ping_seconds: float = _setting(
         20.0,
         parsers.seconds(0.1, 600),
-        "Seconds between pings on a websocket; one that is not answered as long closes it.",
+        "Seconds between pings on a websocket, one that is not answered as long closes it; and between comments in an "
+        "event stream.",
     )
     socket_send_timeout_seconds: float = _setting(
-        10.0, parsers.seconds(0.1, 600), "Seconds a client may take to accept a message before its websocket is closed."
+        10.0,
+        parsers.seconds(0.1, 600),
+        "Seconds a client may take to accept a message before its websocket or event stream is closed.",
     )
     shutdown_seconds: float = _setting(
         10.0, parsers.seconds(0.1, 600), "Seconds that work in hand has to end at shutdown."

@@ -83,7 +83,7 @@ def test_names_are_of_the_schema_the_settings_or_the_scripts(text: str) -> None:
     known |= {line.split("`")[1] for line in table().splitlines()[2:]}
     known |= set(re.findall(r"[A-Za-z_]+", "".join(re.findall(r"```js\n(.*?)```", text, re.DOTALL))))
     # Of the clients, of AWS and of the browser; the pages name them without a script.
-    known |= {"HttpOnly", "SameSite", "useQuery", "useSubscription", "ApproximateAgeOfOldestMessage"}
+    known |= {"EventSource", "HttpOnly", "SameSite", "useQuery", "useSubscription", "ApproximateAgeOfOldestMessage"}
     known |= {"ServiceQuotaExceededException"}
     assert ours - known == set()
 
