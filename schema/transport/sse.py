@@ -13,7 +13,7 @@ from litestar import Request
 
 from resolvers.context import Context, Services, Viewer
 from resolvers.errors import Code
-from schema.execution import GraphQLRequest, Prepared
+from schema.documents import GraphQLRequest, Prepared
 from schema.faults import masked, request_error
 from schema.live import Runs, unavailable
 from schema.transport.answers import COMPLETE, END, EVENT_STREAM, NEXT, Refusal, common_headers, encoded_headers
