@@ -62,7 +62,6 @@ class Run:
         # Who waits for the first payload, with the round that went on when they came: it may have looked before.
         self._joining: dict[Member, int] = {}
         self._task = asyncio.create_task(self._run(prepared, request), name="subscription")
-        RUNS.inc()
 
     def join(self, member: Member) -> None:
         """Serve one more, from the present state on."""
@@ -87,16 +86,17 @@ class Run:
         errors: list[dict[str, Any]] | None = None
         pause = _SHORTEST_PAUSE
         try:
-            while True:
-                errors = await self._source(prepared, request)
-                if not self._goes_on_after(errors):
-                    break
-                await asyncio.sleep(pause)
-                pause = min(2 * pause, _LONGEST_PAUSE)
+            # Counted here and not where it is made: a task that is left at once never gets this far, nor to any end.
+            with RUNS.track_inprogress():
+                while True:
+                    errors = await self._source(prepared, request)
+                    if not self._goes_on_after(errors):
+                        break
+                    await asyncio.sleep(pause)
+                    pause = min(2 * pause, _LONGEST_PAUSE)
         except Exception as error:  # noqa: BLE001 - told and logged as any fault of ours
             errors = request_error(*masked(error, "a subscription"))["errors"]
         finally:
-            RUNS.dec()
             self._runs.forget(self._key, self)
         for member in [*self._served, *self._joining]:
             MEMBERS.dec()

@@ -27,6 +27,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.on_writable: Callable[[], None] = _nothing
+        self._drop: asyncio.TimerHandle | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -64,6 +65,25 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         if message["type"] == "websocket.accept":
             # Several kilobytes of headers, which nobody asks for again.
             del self.request, self.response
+
+    def keepalive_timeout(self) -> None:
+        """End what does not answer."""
+        super().keepalive_timeout()
+        if self.transport.get_write_buffer_size():
+            # Closing waits until everything is taken, by a client that takes nothing.
+            self.transport.abort()
+
+    def on_task_complete(self, task: "asyncio.Task[None]") -> None:
+        """Give the client some time for what was said last."""
+        super().on_task_complete(task)
+        if not self.disconnected and self.ping_timeout is not None:
+            self._drop = self.loop.call_later(self.ping_timeout, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Forget the client."""
+        super().connection_lost(exc)
+        if self._drop is not None:
+            self._drop.cancel()
 
     def resume_writing(self) -> None:
         """Go on after the client has read."""

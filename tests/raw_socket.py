@@ -28,6 +28,10 @@ class RawSocket:
         for chunk in self.protocol.data_to_send():
             await asyncio.get_running_loop().sock_sendall(self._connection, chunk)
 
+    async def together(self) -> None:
+        """As `flush`, in one piece."""
+        await asyncio.get_running_loop().sock_sendall(self._connection, b"".join(self.protocol.data_to_send()))
+
     async def send(self, message: Any) -> None:
         self.protocol.send_text(json.dumps(message).encode())
         await self.flush()
