@@ -10,18 +10,21 @@ from sqlalchemy import make_url
 
 
 class Relay:
-    """Passes bytes on until it is cut; refuses connections until it is mended."""
+    """Passes bytes on until it is cut; refuses connections until it is mended.
 
-    def __init__(self, host: str, port: int) -> None:
-        self._target = (host, port)
+    Of several targets each has its turn, or the next one that accepts.
+    """
+
+    def __init__(self, *targets: tuple[str, int]) -> None:
+        self._targets = list(targets)
         self._port = 0
         self._server: asyncio.Server | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def lead_to(self, url: str) -> None:
+    def lead_to(self, *urls: str) -> None:
         """Let later connections end there, as after a restart that took another port."""
-        self._target = _address(url)
+        self._targets = [_address(url) for url in urls]
 
     async def mend(self) -> Self:
         self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
@@ -41,11 +44,11 @@ class Relay:
         return make_url(url).set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
     async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        try:
-            far_reader, far_writer = await asyncio.open_connection(*self._target)
-        except OSError:
+        far = await self._connect()
+        if far is None:
             writer.transport.abort()
             return
+        far_reader, far_writer = far
         if self._server is None or not self._server.is_serving():
             # Cut in the meantime.
             writer.transport.abort()
@@ -56,6 +59,14 @@ class Relay:
             task = asyncio.create_task(self._pass_on(source, sink))
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
+
+    async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
+        for _ in range(len(self._targets)):
+            target = self._targets.pop(0)
+            self._targets.append(target)
+            with contextlib.suppress(OSError):
+                return await asyncio.open_connection(*target)
+        return None
 
     async def _pass_on(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
         with contextlib.suppress(OSError):
@@ -74,9 +85,9 @@ def _address(url: str) -> tuple[str, int]:
 
 
 @asynccontextmanager
-async def relayed(url: str) -> AsyncIterator[Relay]:
-    """A relay to the host and port of `url`, cut at the end."""
-    relay = await Relay(*_address(url)).mend()
+async def relayed(*urls: str) -> AsyncIterator[Relay]:
+    """A relay to the hosts and ports of these, cut at the end."""
+    relay = await Relay(*map(_address, urls)).mend()
     try:
         yield relay
     finally:

@@ -42,9 +42,14 @@ class WebSocketTransport:
         own: Any = {**scope, "state": {}}
         handshake: WebSocket[Any, Any, Any] = WebSocket(own, receive, send)
         origin, host = handshake.headers.get("origin"), handshake.headers.get("host")
-        if self._closing or not origin_allowed(origin, host, self._config.allowed_origins):
+        if not origin_allowed(origin, host, self._config.allowed_origins):
             # Before the handshake is answered this is HTTP 403.
-            await handshake.close(code=1012 if self._closing else 1008)
+            await handshake.close(code=1008)
+            return
+        if self._closing:
+            # A handshake that fails is the end for graphql-ws as it is by default; after this close it tries elsewhere.
+            if await _accepted(handshake):
+                await handshake.close(code=1012, reason="Service restart")
             return
         visitor = Visitor.of(handshake)
         try:
