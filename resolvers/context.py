@@ -164,17 +164,20 @@ class Context:
     address: str
     user_agent: str | None = None
     together: Together | None = field(default=None, repr=False)
-    reads: Reads = field(init=False)
+    _reads: Reads | None = field(default=None, init=False, repr=False)
     cookie: SessionCookie | None = None
     listener: Listener | None = field(default=None, init=False)
     """What a subscription waits for."""
     every_event_counts: bool = False
     """Whether a subscription's event is news even if the client asked for too little to tell it from the last one."""
 
-    def __post_init__(self) -> None:
-        """Start with nothing read."""
-        viewer_id = self.viewer.user_id if self.viewer else None
-        self.reads = Reads(self.services.read_sessions, viewer_id, together=self.together)
+    @property
+    def reads(self) -> Reads:
+        """Reads and what they have read so far."""
+        if self._reads is None:
+            viewer_id = self.viewer.user_id if self.viewer else None
+            self._reads = Reads(self.services.read_sessions, viewer_id, together=self.together)
+        return self._reads
 
     @contextmanager
     def listen(self, *topics: str) -> Iterator[Listener]:
@@ -184,4 +187,4 @@ class Context:
 
     def renew(self) -> None:
         """Forget what was read: the next event of a subscription must see the present."""
-        self.reads = self.reads.fresh()
+        self._reads = None

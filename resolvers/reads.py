@@ -146,17 +146,12 @@ class Reads:
         self._viewer_id = viewer_id
         # One operation with many branches must not drain the pool that all operations share.
         self._slots = asyncio.Semaphore(concurrency)
-        self._concurrency = concurrency
         self._known_rows: defaultdict[RowKey, dict[Any, Any]] = defaultdict(dict)
         self._known_pages: defaultdict[PageKey, dict[Any, Rows]] = defaultdict(dict)
         # Two fields that ask for the same at once must not both read it.
         self._locks: defaultdict[RowKey | PageKey | Count, asyncio.Lock] = defaultdict(asyncio.Lock)
         self._known_counts: defaultdict[Count, dict[Any, int]] = defaultdict(dict)
         self._loaders: dict[RowKey | PageKey | Count, DataLoader[Any, Any]] = {}
-
-    def fresh(self) -> "Reads":
-        """Return an engine that has read nothing yet."""
-        return Reads(self._sessions, self._viewer_id, concurrency=self._concurrency, together=self._together)
 
     async def rows(self, read: Row, keys: Sequence[Any]) -> list[Any]:
         """Return the row of each key, null where there is none; one statement for all that are not known yet."""

@@ -58,7 +58,7 @@ class Visitor:
         """Return what a request, or a socket's handshake, says."""
         headers, client = connection.headers, connection.client
         address = client.host if client else "unknown"
-        cookie = connection.cookies.get(COOKIE)
+        cookie = connection.cookies.get(COOKIE) if "cookie" in headers else None
         return cls(address, headers.get("user-agent"), headers.get("authorization"), cookie)
 
 
