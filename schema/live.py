@@ -30,6 +30,8 @@ _encode: Final = msgspec.json.Encoder(order="sorted").encode
 # Seconds until a run whose database was away looks again.
 _SHORTEST_PAUSE: Final = 0.1
 _LONGEST_PAUSE: Final = 2.0
+# Clients that are told before others in the process have their turn: some milliseconds.
+_AT_ONCE: Final = 500
 _Key = tuple[str, str | None, bytes, Visibility, UUID | None]
 
 
@@ -121,7 +123,7 @@ class Run:
                 if "data" not in response or self._goes_on_after(errors):
                     return errors
                 EVENTS.inc()
-                self._send(msgspec.json.encode(response))
+                await self._send(msgspec.json.encode(response))
                 if self._key is None:
                     # Of events none may be left out: the next one is read when this one has gone.
                     for member in list(self._served):
@@ -130,15 +132,17 @@ class Run:
             await started.aclose()
         return None
 
-    def _send(self, payload: bytes) -> None:
+    async def _send(self, payload: bytes) -> None:
         listener = self._ctx.listener
         if listener is None or not listener.early:
             every_one_counts = self._ctx.every_event_counts
-            for member in self._served:
+            for number, member in enumerate(list(self._served)):
                 # A change elsewhere in the row, or a doubled notice, is no news to this client.
-                if member.last != payload or every_one_counts:
+                if member in self._served and (member.last != payload or every_one_counts):
                     member.last = payload
                     member.next(payload)
+                if number % _AT_ONCE == _AT_ONCE - 1:
+                    await asyncio.sleep(0)
         if self._joining:
             self._admit(payload, listener.round if listener is not None else 1)
 
