@@ -1,11 +1,10 @@
 """Counts and analytics reckoned in Python from the heartbeats that were sent: what the server's must be equal to."""
 
 import math
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 WINDOW, INTERVAL, PERIOD = timedelta(seconds=45), timedelta(seconds=30), timedelta(seconds=60)
 SHARES = {"browsers": "browserName", "operatingSystems": "os", "qualities": "quality"}
@@ -16,12 +15,12 @@ AVERAGES = ("latencySeconds", "bufferSeconds", "bitrate", "framerate")
 class Sent:
     """A heartbeat as it was stored."""
 
-    viewing: UUID
+    viewing: Hashable
     at: datetime
     readings: Mapping[str, Any]
 
 
-def present(sent: Iterable[Sent], now: datetime) -> set[UUID]:
+def present(sent: Iterable[Sent], now: datetime) -> set[Hashable]:
     """Return the viewings that have sent something within the window that ends now."""
     return {beat.viewing for beat in sent if now - WINDOW < beat.at <= now}
 
@@ -100,7 +99,7 @@ def analytics(
 
 
 def _shares(beats: Sequence[Sent], column: str, total: int) -> list[dict[str, Any]]:
-    had: dict[str, set[UUID]] = {}
+    had: dict[str, set[Hashable]] = {}
     for beat in beats:
         if beat.readings.get(column) is not None:
             had.setdefault(beat.readings[column], set()).add(beat.viewing)
@@ -112,8 +111,8 @@ def _at(beat: Sent) -> datetime:
     return beat.at
 
 
-def _moments(beats: Sequence[Sent]) -> dict[UUID, list[datetime]]:
-    moments: dict[UUID, list[datetime]] = {}
+def _moments(beats: Sequence[Sent]) -> dict[Hashable, list[datetime]]:
+    moments: dict[Hashable, list[datetime]] = {}
     for beat in sorted(beats, key=_at):
         moments.setdefault(beat.viewing, []).append(beat.at)
     return moments

@@ -46,7 +46,7 @@ class Beat:
 
     def stored(self, now: datetime) -> Sent:
         """What is kept of it at a moment before which nobody's clock can be ahead."""
-        return Sent(UUID(int=self.viewer), min(self.at, now), self.readings)
+        return Sent(self.viewer, min(self.at, now), self.readings)
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class Plan:
         at, count = self._next(INTERVAL_OF_ACTS)
         kept = [*self._kept(at, postpone=True)]
         return self._moment(
-            at, count, [*kept, *(self._one(viewer, at) for viewer in (*coming, *self._some(kept, 0.4)))]
+            at, count, [*kept, *(self._one(viewer, at) for viewer in (*coming, *self._some(kept, 0.25)))]
         )
 
     def again(self) -> Moment:
@@ -150,7 +150,7 @@ class Plan:
         for viewer in sorted(self._staying):
             if at - self._asked[viewer] < SOONEST:
                 continue
-            match self.dice.choices(("stays", "leaves", "offline"), (5, 3, 2))[0]:
+            match self.dice.choices(("stays", "leaves", "offline"), (4, 4, 2))[0]:
                 case "stays":
                     # A player that is not sure of the answer sends its last heartbeat once more.
                     doubted = self._beats[viewer][-1:] if self.dice.random() < 0.2 else []

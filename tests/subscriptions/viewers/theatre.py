@@ -31,9 +31,10 @@ from tests.waiting import eventually
 from tests.watching import Watcher, watching
 
 SETTINGS: dict[str, Any] = {
-    "viewer_count_interval_seconds": 0.05,
-    "metrics_rollup_seconds": 0.2,
+    "viewer_count_interval_seconds": 0.1,
     "live_stats_interval_seconds": 0.3,
+    "provision_interval_seconds": 5.0,
+    "recordings_interval_seconds": 5.0,
     "database_pool_size": 20,
 }
 # Ranges of a stream in minutes from its start, and the minutes of a bucket.
