@@ -26,6 +26,7 @@ from server.stack import region
 
 ROOT: Final = Path(__file__).parent.parent
 SDL_FILE: Final = ROOT / "schema.graphql"
+MOST_PROCESSES: Final = 64
 
 Command = Callable[[Settings, argparse.Namespace], int | None]
 
@@ -67,12 +68,17 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(run=run)
         return added
 
-    command(
-        commands,
-        "serve",
-        lambda settings, _: serve.serve(settings),
-        "Serve GraphQL, GraphiQL and, unless WORKERS=external, run the jobs.",
+    served = command(commands, "serve", _serve, "Serve GraphQL, GraphiQL and, unless WORKERS=external, run the jobs.")
+    served.add_argument(
+        "--processes",
+        type=_processes,
+        default=1,
+        metavar="N",
+        help="serve in so many processes behind one address (1); the first of them runs the jobs",
     )
+    # For the processes of that, by which they are started.
+    served.add_argument("--inherited", type=int, help=argparse.SUPPRESS)
+    served.add_argument("--example-channel", help=argparse.SUPPRESS)
     command(
         commands,
         "worker",
@@ -152,6 +158,10 @@ def _minutes(value: str) -> int:
     return _whole(value, 525_600)
 
 
+def _processes(value: str) -> int:
+    return _whole(value, MOST_PROCESSES, lowest=1)
+
+
 def _users(value: str) -> int:
     return _whole(value, seed.MOST_USERS, lowest=1)
 
@@ -161,6 +171,13 @@ def _whole(value: str, highest: int, *, lowest: int = 0) -> int:
         return int(parsers.whole(lowest, highest)(value))
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def _serve(settings: Settings, chosen: argparse.Namespace) -> int:
+    if chosen.inherited is not None:
+        serve.serve_for(settings, chosen.inherited, chosen.example_channel)
+        return 0
+    return serve.serve(settings, processes=chosen.processes)
 
 
 def _janitor(settings: Settings, chosen: argparse.Namespace) -> int:

@@ -71,6 +71,24 @@ def aws_config(settings: Settings, endpoint_url: str | None, *, emulated: bool, 
     )
 
 
+def inherited(resolved: Resolved) -> dict[str, str]:
+    """Return the environment in which another process comes to the same answers, without a stack of its own."""
+    aws = resolved.aws
+    answers = {
+        "DATABASE_URL": resolved.database_url,
+        "SECRET_KEY": ",".join(resolved.secret_keys),
+        "EVENTS_QUEUE_URL": resolved.events_queue_url,
+        "RECORDING_CONFIGURATION_ARN": resolved.recording_configuration_arn,
+        "RECORDINGS_CDN_URL": resolved.recordings_cdn_url,
+        "CHAT_LOGGING_CONFIGURATION_ARN": resolved.chat_logging_configuration_arn,
+        "AWS_REGION": aws.region,
+        "AWS_ENDPOINT_URL": aws.endpoint_url,
+        "AWS_ACCESS_KEY_ID": aws.access_key_id,
+        "AWS_SECRET_ACCESS_KEY": aws.secret_access_key,
+    }
+    return {name: answer for name, answer in answers.items() if answer is not None}
+
+
 @asynccontextmanager
 async def open_runtime(settings: Settings, resolved: Resolved) -> AsyncIterator[Runtime]:
     """Open database, bus, AWS and jobs; at the end let work in hand finish within SHUTDOWN_SECONDS.

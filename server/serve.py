@@ -5,6 +5,7 @@ import logging
 import os
 import signal
 import socket
+import subprocess
 import sys
 from typing import Final
 
@@ -16,12 +17,14 @@ from resolvers.context import Context
 from resolvers.errors import Refused, UsernameTaken
 from schema.base import global_id
 from server.embedded.datadir import DataDirectory, Running
+from server.embedded.spawn import spawn
 from server.errors import StartupError
 from server.listen import listen
-from server.runtime import Runtime, open_runtime
+from server.processes import READY, Processes
+from server.runtime import Runtime, inherited, open_runtime
 from server.serving import Server
 from server.settings import Settings
-from server.stack import Stack, open_stack
+from server.stack import ROOT, Stack, open_stack
 from server.web import Web
 from subscriptions.lost import renew_lost
 
@@ -32,15 +35,31 @@ DEMO_USER: Final = "demo"
 DEMO_PASSWORD: Final = "streamcat-demo"  # noqa: S105
 
 
-def serve(settings: Settings) -> None:
-    """Serve until SIGINT or SIGTERM.
+def serve(settings: Settings, *, processes: int = 1) -> int:
+    """Serve until SIGINT or SIGTERM, in this process or in so many others behind the same socket.
+
+    Returns:
+        The exit code.
 
     Raises:
         StartupError: Something that a person has to change first.
     """
     # Taken before anything else is started: a busy port must not cost ten seconds to find out.
     with _listen(settings) as listener, open_stack(settings) as stack:
+        if processes > 1:
+            return asyncio.run(_lead(settings, stack, listener, processes))
         uvloop.run(_serve(settings, stack, listener))
+        return 0
+
+
+def serve_for(settings: Settings, descriptor: int, example_channel_id: str | None) -> None:
+    """Serve as one of several processes, on the listening socket that was inherited, until SIGINT or SIGTERM.
+
+    Raises:
+        StartupError: Something that a person has to change first.
+    """
+    with socket.socket(fileno=descriptor) as listener, open_stack(settings) as stack:
+        uvloop.run(_serve_for(settings, stack, listener, example_channel_id))
 
 
 def work(settings: Settings) -> None:
@@ -70,18 +89,50 @@ async def _serve(settings: Settings, stack: Stack, listener: socket.socket) -> N
         if settings.workers == "embedded":
             runtime.worker.start()
         example = await _seed_demo_user(runtime) if stack.toy else None
-        web = Web(runtime, example_channel_id=example)
-        url = _address(listener)
-
-        def ready() -> None:
-            if stack.data is not None:
-                stack.data.announce(Running(os.getpid(), url, stack.database_url, stack.endpoint_url))
-            sys.stdout.write(_banner(url, stack))
-            sys.stdout.flush()
-
-        server = Server(web, settings, ready)
+        server = Server(Web(runtime, example_channel_id=example), settings, lambda: _announce(stack, listener))
         async with stack.watched(server.stop):
             await server.serve(sockets=[listener])
+
+
+async def _serve_for(settings: Settings, stack: Stack, listener: socket.socket, example: str | None) -> None:
+    await stack.prepare()
+    async with open_runtime(settings, await stack.resolve()) as runtime:
+        if settings.workers == "embedded":
+            runtime.worker.start()
+        server = Server(Web(runtime, example_channel_id=example), settings, lambda: _say(READY.decode()))
+        await server.serve(sockets=[listener])
+
+
+async def _lead(settings: Settings, stack: Stack, listener: socket.socket, count: int) -> int:
+    """Do once what all processes need, then start and keep them; return the exit code."""
+    await stack.prepare()
+    resolved = await stack.resolve()
+    example = None
+    if stack.toy:
+        async with open_runtime(settings, resolved) as runtime:
+            await _renew_lost(runtime)
+            example = await _seed_demo_user(runtime)
+
+    def start(number: int) -> "subprocess.Popen[bytes]":
+        descriptor = listener.fileno()
+        shown = ["--example-channel", example] if example else []
+        return spawn(
+            [sys.executable, str(ROOT / "app.py"), "serve", "--inherited", str(descriptor), *shown],
+            env={**os.environ, **inherited(resolved), **({} if number == 0 else {"WORKERS": "external"})},
+            output=subprocess.PIPE,
+            errors=sys.stderr.fileno(),
+            descriptors=[descriptor],
+        )
+
+    processes = Processes(count, start)
+    loop = asyncio.get_running_loop()
+    for signal_number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(signal_number, processes.stop)
+    # Of a terminal it says that the window was closed.
+    if not sys.stdin.isatty():
+        loop.add_signal_handler(signal.SIGHUP, processes.replace)
+    async with stack.watched(processes.stop):
+        return await processes.run(lambda: _announce(stack, listener))
 
 
 async def _work(settings: Settings, stack: Stack) -> None:
@@ -91,8 +142,7 @@ async def _work(settings: Settings, stack: Stack) -> None:
         for number in (signal.SIGINT, signal.SIGTERM):
             asyncio.get_running_loop().add_signal_handler(number, stopped.set)
         runtime.worker.start()
-        sys.stdout.write("worker ready\n")
-        sys.stdout.flush()
+        _say("worker ready\n")
         async with stack.watched(stopped.set):
             await stopped.wait()
 
@@ -115,6 +165,18 @@ async def _seed_demo_user(runtime: Runtime) -> str | None:
             raise
     channel = await ctx.reads.row(channels.BY_NAME, DEMO_USER)
     return global_id(channel) if channel is not None else None
+
+
+def _announce(stack: Stack, listener: socket.socket) -> None:
+    url = _address(listener)
+    if stack.data is not None:
+        stack.data.announce(Running(os.getpid(), url, stack.database_url, stack.endpoint_url))
+    _say(_banner(url, stack))
+
+
+def _say(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 def _address(listener: socket.socket) -> str:

@@ -49,6 +49,8 @@ def spawn(
     account: Account | None = None,
     stdin: int | IO[bytes] = subprocess.DEVNULL,
     output: int | IO[bytes],
+    errors: int | IO[bytes] = subprocess.STDOUT,
+    descriptors: Sequence[int] = (),
     death_signal: signal.Signals = signal.SIGTERM,
 ) -> subprocess.Popen[bytes]:
     """Starts a program in a session of its own, so that Ctrl-C in the terminal does not reach it.
@@ -61,7 +63,9 @@ def spawn(
         env: The whole environment; None for ours.
         account: The user to run as, which only root may choose; None for ours.
         stdin: As for `subprocess.Popen`.
-        output: Where standard output and standard error go.
+        output: Where standard output goes.
+        errors: Where standard error goes; there too unless told otherwise.
+        descriptors: Files of ours that the program gets, under the same numbers.
         death_signal: What the program is sent when we die.
 
     Returns:
@@ -81,7 +85,8 @@ def spawn(
             env=env,
             stdin=stdin,
             stdout=output,
-            stderr=subprocess.STDOUT,
+            stderr=errors,
+            pass_fds=descriptors,
             start_new_session=True,
         )
 
