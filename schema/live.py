@@ -22,8 +22,12 @@ from schema.visibility import Visibility
 
 logger = logging.getLogger(__name__)
 
-RUNS = Gauge("streamcat_subscription_runs", "Subscriptions that are executed, once for all clients that ask the same")
-MEMBERS = Gauge("streamcat_subscriptions", "Subscriptions of clients")
+RUNS = Gauge(
+    "streamcat_subscription_runs",
+    "Subscriptions that are executed, once for all clients that ask the same",
+    multiprocess_mode="livesum",
+)
+MEMBERS = Gauge("streamcat_subscriptions", "Subscriptions of clients", multiprocess_mode="livesum")
 EVENTS = Counter("streamcat_subscription_events_total", "Events of subscriptions that were executed and encoded")
 
 _encode: Final = msgspec.json.Encoder(order="sorted").encode

@@ -21,8 +21,9 @@ Start = Callable[[int], "subprocess.Popen[bytes]"]
 
 
 class _Process:
-    def __init__(self, process: "subprocess.Popen[bytes]") -> None:
+    def __init__(self, process: "subprocess.Popen[bytes]", forget: Callable[[int], None]) -> None:
         self._process = process
+        self._forget = forget
         self._born = time.monotonic()
         self.ready: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self.ended = asyncio.create_task(self._follow(), name=f"process-{process.pid}")
@@ -46,17 +47,20 @@ class _Process:
         self.ready.set_result(await output.readline() == READY)
         await output.read()
         transport.close()
-        return self._process.wait()
+        code = self._process.wait()
+        self._forget(self.pid)
+        return code
 
 
 class Processes:
-    """So many processes, each with a number from 0 on; `start` starts the one of a number.
+    """So many processes, each with a number from 0 on; `start` starts the one of a number, `forget` is told who ended.
 
     One that ends is started again, after a pause that grows if it does so again and again.
     """
 
-    def __init__(self, count: int, start: Start) -> None:
+    def __init__(self, count: int, start: Start, forget: Callable[[int], None]) -> None:
         self._start = start
+        self._forget = forget
         self._stopping = asyncio.Event()
         self._living: set[_Process] = set()
         self._current = {number: self._begin(number) for number in range(count)}
@@ -129,7 +133,7 @@ class Processes:
         return True
 
     def _begin(self, number: int) -> _Process:
-        process = _Process(self._start(number))
+        process = _Process(self._start(number), self._forget)
         self._living.add(process)
         process.ended.add_done_callback(lambda _: self._living.discard(process))
         return process

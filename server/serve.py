@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+from collections.abc import Mapping
 from typing import Final
 
 import uvloop
@@ -16,6 +17,7 @@ from resolvers import channels, users
 from resolvers.context import Context
 from resolvers.errors import Refused, UsernameTaken
 from schema.base import global_id
+from server import counters
 from server.embedded.datadir import DataDirectory, Running
 from server.embedded.spawn import spawn
 from server.errors import StartupError
@@ -113,26 +115,34 @@ async def _lead(settings: Settings, stack: Stack, listener: socket.socket, count
             await _renew_lost(runtime)
             example = await _seed_demo_user(runtime)
 
-    def start(number: int) -> "subprocess.Popen[bytes]":
-        descriptor = listener.fileno()
-        shown = ["--example-channel", example] if example else []
-        return spawn(
-            [sys.executable, str(ROOT / "app.py"), "serve", "--inherited", str(descriptor), *shown],
-            env={**os.environ, **inherited(resolved), **({} if number == 0 else {"WORKERS": "external"})},
-            output=subprocess.PIPE,
-            errors=sys.stderr.fileno(),
-            descriptors=[descriptor],
+    with counters.shared() as counted:
+        environment = {**os.environ, **inherited(resolved), **counted}
+        processes = Processes(
+            count,
+            lambda number: _start(listener.fileno(), environment, example, jobs=number == 0),
+            lambda pid: counters.forget(counted, pid),
         )
+        loop = asyncio.get_running_loop()
+        for signal_number in (signal.SIGINT, signal.SIGTERM):
+            loop.add_signal_handler(signal_number, processes.stop)
+        # Of a terminal it says that the window was closed.
+        if not sys.stdin.isatty():
+            loop.add_signal_handler(signal.SIGHUP, processes.replace)
+        async with stack.watched(processes.stop):
+            return await processes.run(lambda: _announce(stack, listener))
 
-    processes = Processes(count, start)
-    loop = asyncio.get_running_loop()
-    for signal_number in (signal.SIGINT, signal.SIGTERM):
-        loop.add_signal_handler(signal_number, processes.stop)
-    # Of a terminal it says that the window was closed.
-    if not sys.stdin.isatty():
-        loop.add_signal_handler(signal.SIGHUP, processes.replace)
-    async with stack.watched(processes.stop):
-        return await processes.run(lambda: _announce(stack, listener))
+
+def _start(
+    descriptor: int, environment: Mapping[str, str], example: str | None, *, jobs: bool
+) -> "subprocess.Popen[bytes]":
+    shown = ["--example-channel", example] if example else []
+    return spawn(
+        [sys.executable, str(ROOT / "app.py"), "serve", "--inherited", str(descriptor), *shown],
+        env={**environment, **({} if jobs else {"WORKERS": "external"})},
+        output=subprocess.PIPE,
+        errors=sys.stderr.fileno(),
+        descriptors=[descriptor],
+    )
 
 
 async def _work(settings: Settings, stack: Stack) -> None:

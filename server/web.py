@@ -12,7 +12,6 @@ from litestar.handlers import HTTPRouteHandler
 from litestar.params import FromPath
 from litestar.response.base import ASGIResponse
 from litestar.types import Receive, Scope, Send
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from schema.build import core_schema
 from schema.execution import Executor
@@ -24,6 +23,7 @@ from schema.transport.http import HttpTransport
 from schema.transport.places import Places
 from schema.transport.sse import EventStreams
 from schema.transport.websocket import WebSocketTransport
+from server import counters
 from server.events import events_route
 from server.health import Health
 from server.runtime import Runtime
@@ -104,7 +104,7 @@ class Web:
 
         @get("/metrics")
         async def metrics() -> Response[bytes]:
-            return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+            return Response(counters.shown(), media_type=counters.MEDIA_TYPE)
 
         handlers = [_root(leads_on=ide is not None), graphql, asset, healthz, readyz, metrics]
         if settings.events_https_secrets:

@@ -24,7 +24,7 @@ from models.statement import Statement
 logger = logging.getLogger(__name__)
 
 RECONNECTS = Counter("streamcat_bus_reconnects_total", "Times the bus was silent and its subscription was built anew")
-HEALTHY = Gauge("streamcat_bus_healthy", "1 while the process hears its own probes")
+HEALTHY = Gauge("streamcat_bus_healthy", "1 while the process hears its own probes", multiprocess_mode="livemin")
 
 _CHANNEL = "streamcat"
 _NOTIFY = Statement(text("SELECT pg_notify(:channel, topic) FROM unnest(CAST(:topics AS text[])) AS topic"))

@@ -14,7 +14,7 @@ from prometheus_client import Counter, Gauge
 
 from subscriptions.bus import Bus
 
-LISTENERS = Gauge("streamcat_hub_listeners", "Listeners of all topics in this process")
+LISTENERS = Gauge("streamcat_hub_listeners", "Listeners of all topics in this process", multiprocess_mode="livesum")
 NOTICES = Counter("streamcat_hub_notices_total", "Notices that came from the bus", ["wanted"])
 
 

@@ -34,7 +34,7 @@ from subscriptions.publish import Publisher, Transaction
 logger = logging.getLogger(__name__)
 
 EVENTS = Counter("streamcat_events_total", "Events from AWS by door and what became of them", ["door", "outcome"])
-WAITING = Gauge("streamcat_events_waiting", "Events that wait for their commit")
+WAITING = Gauge("streamcat_events_waiting", "Events that wait for their commit", multiprocess_mode="livesum")
 COMMITS = Counter("streamcat_event_commits_total", "Commits of events of one or many batches")
 ACCOUNT_LIMITS = Counter("streamcat_account_limits_total", "Quotas of the AWS account that were exceeded", ["limit"])
 

@@ -18,7 +18,7 @@ from subscriptions.group_commit import GroupCommit
 from subscriptions.heartbeats import Outcome, Submission, store
 
 HEARTBEATS = Counter("streamcat_heartbeats_total", "Heartbeats of players and what became of them", ["outcome"])
-WAITING = Gauge("streamcat_heartbeats_waiting", "Heartbeats that wait for their commit")
+WAITING = Gauge("streamcat_heartbeats_waiting", "Heartbeats that wait for their commit", multiprocess_mode="livesum")
 COMMITS = Counter("streamcat_heartbeat_commits_total", "Commits of heartbeats of one or many requests")
 
 # Times that a batch is tried anew when another process was faster with the same heartbeat, or a partition was missing.

@@ -10,7 +10,7 @@ from schema.limits import LIMITS
 from schema.transport.answers import Refusal
 from schema.transport.config import TransportConfig
 
-SOCKETS = prometheus_client.Gauge("streamcat_sockets", "Open websockets and event streams")
+SOCKETS = prometheus_client.Gauge("streamcat_sockets", "Open websockets and event streams", multiprocess_mode="livesum")
 CLOSED = prometheus_client.Counter(
     "streamcat_sockets_closed_total", "Websockets and event streams that the server ended, by close code", ["code"]
 )
