@@ -63,6 +63,7 @@ class Processes:
         self._forget = forget
         self._stopping = asyncio.Event()
         self._living: set[_Process] = set()
+        self._last: set[_Process] = set()
         self._current = {number: self._begin(number) for number in range(count)}
         self._replacing: asyncio.Task[None] | None = None
 
@@ -70,25 +71,28 @@ class Processes:
         """Keep all running until `stop`; call `on_ready` when all serve for the first time.
 
         Returns:
-            The exit code: 0, or that of a process which ended with another.
+            The exit code: 0, or that of a process which ended with another in the end, or did not even begin to serve.
         """
         first = list(self._current.values())
         if not all(await asyncio.gather(*(process.ready for process in first))):
             # What is wrong with one now is wrong with all.
             self.stop()
+            self._last.update(first)
         elif not self._stopping.is_set():
             on_ready()
         if not self._stopping.is_set():
             await asyncio.gather(*(self._keep(number) for number in self._current))
         if self._replacing is not None:
             await self._replacing
-        codes = [await process.ended for process in {*first, *self._living}]
+        codes = [await process.ended for process in self._last]
         # Who is told to end before it has begun to listen to that ends by the signal.
         return next((code if code > 0 else 1 for code in codes if code not in {0, -signal.SIGTERM}), 0)
 
     def stop(self) -> None:
         """Let all end, and start none again; when called again, without waiting for work in hand."""
-        self._stopping.set()
+        if not self._stopping.is_set():
+            self._stopping.set()
+            self._last.update(self._living)
         for process in self._living:
             process.send(signal.SIGTERM)
 
@@ -103,7 +107,8 @@ class Processes:
                 return
             fresh = self._begin(number)
             if not await fresh.ready:
-                logger.error("the new process %d has ended before it served; the old ones go on", fresh.pid)
+                if not self._stopping.is_set():
+                    logger.error("the new process %d has ended before it served; the old ones go on", fresh.pid)
                 return
             old, self._current[number] = self._current[number], fresh
             old.send(signal.SIGTERM)

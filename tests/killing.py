@@ -24,9 +24,23 @@ PATIENT: dict[str, Any] = {
 
 
 @asynccontextmanager
-async def serve(folder: Path, resolved: Resolved, **settings: Any) -> AsyncIterator[tuple[str, Program]]:
+async def serve(
+    folder: Path, resolved: Resolved, *arguments: str, **settings: Any
+) -> AsyncIterator[tuple[str, Program]]:
     """Run `serve` as production does; yield its address and the program, which may be killed."""
-    environment = {name.upper(): str(value) for name, value in (SETTINGS | PATIENT | settings).items()} | {
+    program = Program(folder, "serve", *arguments, **environment_of(resolved, **settings))
+    try:
+        await asyncio.to_thread(program.says, "stop  ")
+        (line,) = [line for line in program.out.splitlines() if "StreamCat GraphQL" in line]
+        yield line.split()[-1].removesuffix("/graphql"), program
+    finally:
+        if program.process.poll() is None:
+            await asyncio.to_thread(program.stop, signal.SIGTERM)
+
+
+def environment_of(resolved: Resolved, **settings: Any) -> dict[str, str]:
+    """Return the settings of a server on these foundations, as a process has them."""
+    return {name.upper(): str(value) for name, value in (SETTINGS | PATIENT | settings).items()} | {
         "PORT": "0",
         "DATABASE_URL": resolved.database_url,
         "SECRET_KEY": SECRET_KEY,
@@ -36,14 +50,6 @@ async def serve(folder: Path, resolved: Resolved, **settings: Any) -> AsyncItera
         "AWS_ACCESS_KEY_ID": "emulator",
         "AWS_SECRET_ACCESS_KEY": "emulator",
     }
-    program = Program(folder, "serve", **environment)
-    try:
-        await asyncio.to_thread(program.says, "stop  ")
-        (line,) = [line for line in program.out.splitlines() if "StreamCat GraphQL" in line]
-        yield line.split()[-1].removesuffix("/graphql"), program
-    finally:
-        if program.process.poll() is None:
-            await asyncio.to_thread(program.stop, signal.SIGTERM)
 
 
 async def kill(program: Program) -> None:

@@ -131,10 +131,9 @@ def run(folder: Path, *command: str, source: Path = ROOT, **environment: str) ->
 class Served(Program):
     """`serve` with a data directory of its own, on a free port unless told otherwise."""
 
-    def __init__(self, folder: Path, *, source: Path = ROOT, **environment: str) -> None:
-        super().__init__(
-            folder, "serve", source=source, **{"DATA_DIR": str(folder / "data"), "PORT": "0", **environment}
-        )
+    def __init__(self, folder: Path, *arguments: str, source: Path = ROOT, **environment: str) -> None:
+        own = {"DATA_DIR": str(folder / "data"), "PORT": "0"}
+        super().__init__(folder, "serve", *arguments, source=source, **{**own, **environment})
         self.data = folder / "data"
 
     @property
