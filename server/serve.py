@@ -125,9 +125,8 @@ async def _lead(settings: Settings, stack: Stack, listener: socket.socket, count
         loop = asyncio.get_running_loop()
         for signal_number in (signal.SIGINT, signal.SIGTERM):
             loop.add_signal_handler(signal_number, processes.stop)
-        # Of a terminal it says that the window was closed.
-        if not sys.stdin.isatty():
-            loop.add_signal_handler(signal.SIGHUP, processes.replace)
+        # A terminal says by this that its window was closed.
+        loop.add_signal_handler(signal.SIGHUP, processes.stop if os.isatty(0) else processes.replace)
         async with stack.watched(processes.stop):
             return await processes.run(lambda: _announce(stack, listener))
 
