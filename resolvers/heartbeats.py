@@ -2,6 +2,7 @@
 
 import ipaddress
 import math
+import socket
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -102,6 +103,14 @@ async def publish(ctx: Context, viewer_token: str, heartbeats: Sequence[Heartbea
 
 def kept_address(address: str, how: Literal["full", "truncated", "none"]) -> str | None:
     """Return what is kept of a viewer's address: all, its network of 256 (IPv6: its /48), or nothing."""
+    try:
+        one, two, three, four = socket.inet_pton(socket.AF_INET, address)
+    except OSError:
+        return _kept_address(address, how)
+    return {"full": f"{one}.{two}.{three}.{four}", "truncated": f"{one}.{two}.{three}.0/24", "none": None}[how]
+
+
+def _kept_address(address: str, how: Literal["full", "truncated", "none"]) -> str | None:
     try:
         parsed = ipaddress.ip_address(address.partition("%")[0])
     except ValueError:

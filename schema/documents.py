@@ -29,6 +29,7 @@ _LIMITS = {"Maximum introspection depth exceeded": "introspection"}
 _PYTHON_DIGITS = "set_int_max_str_digits"
 
 DOCUMENTS = Counter("streamcat_documents_total", "Documents by whether they had been prepared before", ["cache"])
+_HIT = DOCUMENTS.labels("hit")
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +79,7 @@ class Documents:
         known = self._cache.get(text)
         if known is not None:
             self._cache.move_to_end(text)
-            DOCUMENTS.labels("hit").inc()
+            _HIT.inc()
             return known
         DOCUMENTS.labels("miss").inc()
         prepared = self._prepare(text)

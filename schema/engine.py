@@ -96,11 +96,6 @@ class Engine:
         await self._run(list(self._complete(field, [value], [data])))
         return data
 
-    def info(self) -> "GraphQLResolveInfo[Context]":
-        """Return what the resolver of the operation's only field may ask."""
-        (field,) = self._plan.fields
-        return self._info(field)
-
     async def _run(self, wave: list[Objects]) -> None:
         while wave:
             waiting = list(self._at_hand(wave))
@@ -190,7 +185,7 @@ class Engine:
 
     async def _call(self, field: Field, sources: Sequence[Any]) -> list[Any]:
         arguments = self._arguments(field)
-        info = self._info(field)
+        info = info_of(self._schema, self._plan, field, self._variables, self._ctx)
         values = [field.how(source, info, **arguments) for source in sources]
         values = [await value if isawaitable(value) else value for value in values]
         # A list may hold awaitables too, as `nodes` does.
@@ -264,22 +259,26 @@ class Engine:
         blanks = [None if value is None else next(filled) for value in values]
         return blanks, [objects for objects in groups.values() if objects.sources]
 
-    def _info(self, field: Field) -> "GraphQLResolveInfo[Context]":
-        known = {
-            "field_name": field.nodes[0].name.value,
-            "field_nodes": field.nodes,
-            "return_type": field.definition.type,
-            "parent_type": field.parent,
-            "path": Path(None, field.key, field.parent.name),
-            "schema": self._schema,
-            "fragments": self._plan.fragments,
-            "root_value": None,
-            "operation": self._plan.operation,
-            "variable_values": self._variables,
-            "context": self._ctx,
-            "is_awaitable": isawaitable,
-        }
-        return GraphQLResolveInfo(*(known.get(name) for name in GraphQLResolveInfo._fields))  # type: ignore[arg-type]
+
+def info_of(
+    schema: GraphQLSchema, plan: Plan, field: Field, variables: VariableValues, ctx: Context | None
+) -> "GraphQLResolveInfo[Context]":
+    """Return what the resolver of a field may ask."""
+    known = {
+        "field_name": field.nodes[0].name.value,
+        "field_nodes": field.nodes,
+        "return_type": field.definition.type,
+        "parent_type": field.parent,
+        "path": Path(None, field.key, field.parent.name),
+        "schema": schema,
+        "fragments": plan.fragments,
+        "root_value": None,
+        "operation": plan.operation,
+        "variable_values": variables,
+        "context": ctx,
+        "is_awaitable": isawaitable,
+    }
+    return GraphQLResolveInfo(*(known.get(name) for name in GraphQLResolveInfo._fields))  # type: ignore[arg-type]
 
 
 def _row(field: Field) -> Row:

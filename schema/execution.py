@@ -41,6 +41,8 @@ OPERATIONS = Counter(
     "streamcat_operations_total", "Queries and mutations by what ran them: a plan, or graphql-core", ["engine"]
 )
 
+_PLANNED = OPERATIONS.labels("planned")
+
 Response = dict[str, Any]
 
 
@@ -97,7 +99,7 @@ class Executor:
             OPERATIONS.labels("abandoned").inc()
             ctx.renew()
             return None
-        OPERATIONS.labels("planned").inc()
+        _PLANNED.inc()
         return data
 
     async def _run_mutation(
@@ -115,7 +117,7 @@ class Executor:
             OPERATIONS.labels("abandoned").inc()
             return None, None
         data, outcome = await mutation.run(ctx, arguments)
-        OPERATIONS.labels("abandoned" if data is None else "planned").inc()
+        (_PLANNED if data is not None else OPERATIONS.labels("abandoned")).inc()
         return data, outcome
 
     def _mutation(self, prepared: Prepared, operation: OperationDefinitionNode) -> SingleMutation | None:

@@ -27,11 +27,12 @@ from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
 from schema.base import Info
-from schema.engine import Engine
+from schema.engine import Engine, info_of
 from schema.inputs import Read, Unreadable, reader
-from schema.plan import Field, Plan, Unplannable, make_plan
+from schema.plan import Field, Kind, Plan, Unplannable, make_plan
 
 _NO_VARIABLES = VariableValues({}, {})
+_OTHER = object()
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +77,7 @@ class SingleMutation:
         self._field: StrawberryField = field.definition.extensions["strawberry-definition"]
         if self._field.base_resolver is None or self._field.extensions or field.allowed is not None:
             raise Unplannable(field.key)
+        self._info = info_of(schema, self._plan, field, _NO_VARIABLES, None)
         self._arguments = _arguments(operation, field)
         # Each stands in its declaration and in the mutation's argument, and nowhere else.
         if _variables(document) != 2 * len(self._arguments):
@@ -95,21 +97,50 @@ class SingleMutation:
 
     async def run(self, ctx: Context, arguments: Mapping[str, Any]) -> tuple[dict[str, Any] | None, Outcome]:
         """Run it, once; return the operation's data, null if graphql-core has to complete the outcome."""
-        engine = Engine(self._schema, self._plan, _NO_VARIABLES, ctx)
         try:
-            value = await self._call(engine, arguments)
+            value = await self._call(ctx, arguments)
         except Exception as error:  # noqa: BLE001 - graphql-core tells the client
             return None, Outcome(None, error)
+        plain = self._plain(value)
+        if plain is not None:
+            return plain, Outcome(value, None)
         try:
-            return await engine.complete(value), Outcome(value, None)
+            return await Engine(self._schema, self._plan, _NO_VARIABLES, ctx).complete(value), Outcome(value, None)
         except Exception:  # noqa: BLE001 - graphql-core says what is wrong
             ctx.renew()
             return None, Outcome(value, None)
 
-    async def _call(self, engine: Engine, arguments: Mapping[str, Any]) -> Any:
+    def _plain(self, payload: Any) -> dict[str, Any] | None:
+        """Return the data of a payload that holds nothing but values and empty lists, as most do; null for others."""
+        (root,) = self._plan.fields
+        if payload is None or root.many or root.selection is None or len(root.selection.by_type) != 1:
+            return None
+        (fields,) = root.selection.by_type.values()
+        shown: dict[str, Any] = {}
+        for field in fields:
+            if field.kind is Kind.TYPENAME:
+                shown[field.key] = field.how
+                continue
+            value = getattr(payload, field.how) if field.kind is Kind.COLUMN and field.allowed is None else _OTHER
+            if value is None and not field.required:
+                shown[field.key] = None
+            elif field.many and value == []:
+                shown[field.key] = []
+            elif value is None or field.many or field.leaf is None or value is _OTHER:
+                return None
+            else:
+                try:
+                    shown[field.key] = field.leaf(value)
+                except Exception:  # noqa: BLE001 - graphql-core says what is wrong
+                    return None
+        return {root.key: shown}
+
+    async def _call(self, ctx: Context, arguments: Mapping[str, Any]) -> Any:
         resolver: Any = self._field.base_resolver
         info = resolver.info_parameter
-        given = {} if info is None else {info.name: Info(_raw_info=engine.info(), _field=self._field)}
+        given = (
+            {} if info is None else {info.name: Info(_raw_info=self._info._replace(context=ctx), _field=self._field)}
+        )
         value = resolver(*(() if resolver.self_parameter is None else (None,)), **arguments, **given)
         return await value if isawaitable(value) else value
 

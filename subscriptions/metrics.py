@@ -18,6 +18,7 @@ from subscriptions.group_commit import GroupCommit
 from subscriptions.heartbeats import Outcome, Submission, store
 
 HEARTBEATS = Counter("streamcat_heartbeats_total", "Heartbeats of players and what became of them", ["outcome"])
+_STORED = HEARTBEATS.labels("stored")
 WAITING = Gauge("streamcat_heartbeats_waiting", "Heartbeats that wait for their commit", multiprocess_mode="livesum")
 COMMITS = Counter("streamcat_heartbeat_commits_total", "Commits of heartbeats of one or many requests")
 
@@ -78,11 +79,12 @@ class Intake:
             HEARTBEATS.labels("overloaded").inc(size)
             raise Overloaded
         outcome = await self._commits.submit(submission)
-        for word, number in (("stored", outcome.stored), ("doubled", outcome.doubled)):
-            HEARTBEATS.labels(word).inc(number)
+        _STORED.inc(outcome.stored)
+        if outcome.stored < size:
+            HEARTBEATS.labels("doubled").inc(outcome.doubled)
+            HEARTBEATS.labels("homeless").inc(len(outcome.homeless))
         if outcome.wait > 0:
             HEARTBEATS.labels("early").inc(size)
-        HEARTBEATS.labels("homeless").inc(len(outcome.homeless))
         return outcome
 
     async def stop(self, deadline: float) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
 import msgspec
@@ -79,7 +80,8 @@ def encoded_headers(headers: Mapping[str, str]) -> list[tuple[bytes, bytes]]:
     return [(name.lower().encode(), value.encode()) for name, value in headers.items()]
 
 
-def acceptable(accept: str | None) -> list[str]:
+@lru_cache(maxsize=256)
+def acceptable(accept: str | None) -> tuple[str, ...]:
     """Return the media types of ours that the client accepts, best first.
 
     Raises:
@@ -95,7 +97,7 @@ def acceptable(accept: str | None) -> list[str]:
     if not best:
         message = f"The response is {GRAPHQL_JSON}, {JSON} or {EVENT_STREAM}; accept one of them."
         raise Refusal(406, "BAD_INPUT", message)
-    return sorted(best, key=best.__getitem__, reverse=True)
+    return tuple(sorted(best, key=best.__getitem__, reverse=True))
 
 
 def _quality(text: str) -> float:
