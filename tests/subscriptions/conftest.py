@@ -1,5 +1,6 @@
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,7 +11,9 @@ from tests.conftest import Emulator, Running, StartServer
 from tests.owners import Owner
 from tests.registration import fresh_database
 from tests.subscriptions.comparing import Stage
+from tests.subscriptions.outages import Around, open_around
 from tests.subscriptions.queues import Queue, make_queue
+from tests.subscriptions.redis_server import Redis
 
 
 @pytest.fixture(scope="session")
@@ -56,3 +59,17 @@ async def stage(deaf: Running, emulator: Emulator) -> AsyncIterator[Stage]:
     yield Stage(await Owner.register(client, deaf.runtime), emulator)
     await emulator.lift_faults()
     await client.aclose()
+
+
+@pytest.fixture
+def redis(tmp_path: Path) -> Iterator[Redis]:
+    redis = Redis(tmp_path)
+    redis.start()
+    yield redis
+    redis.kill()
+
+
+@pytest.fixture
+async def around(tmp_path: Path, resolved: Resolved) -> AsyncIterator[tuple[Around, Resolved]]:
+    async with open_around(tmp_path, resolved) as found:
+        yield found

@@ -1,12 +1,9 @@
 """The bus on Redis: heard by every process, and made up for after an outage."""
 
 import asyncio
-import socket
-import subprocess
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator
 from contextlib import AsyncExitStack
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from sqlalchemy import text
@@ -18,49 +15,12 @@ from tests.conftest import Running, StartServer
 from tests.subscriptions.hearing import Ear, caught_up, ear
 from tests.subscriptions.proxy import open_proxy
 from tests.subscriptions.queues import Watched, watch
-from tests.waiting import eventually, until
+from tests.subscriptions.redis_server import Redis
+from tests.waiting import eventually
 
 pytestmark = pytest.mark.redis
 
 CHANGED = "subscription($id: ID!) { channelChanged(channelId: $id) { channel { isLive } } }"
-
-
-class Redis:
-    """A Redis server of the test's own, on one port for all its lives."""
-
-    def __init__(self, folder: Path) -> None:
-        with socket.create_server(("127.0.0.1", 0)) as free:
-            self.port = free.getsockname()[1]
-        self._folder = folder
-        self._process: subprocess.Popen[bytes] | None = None
-
-    def start(self) -> None:
-        options = {"port": self.port, "bind": "127.0.0.1", "dir": self._folder, "save": "", "appendonly": "no"}
-        arguments = [part for name, value in options.items() for part in (f"--{name}", str(value))]
-        self._process = subprocess.Popen(["redis-server", *arguments], stdout=subprocess.DEVNULL)
-        until(self._answers, "Redis answers")
-
-    def kill(self) -> None:
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
-            self._process = None
-
-    def _answers(self) -> bool:
-        try:
-            with socket.create_connection(("127.0.0.1", self.port), 1) as connection:
-                connection.sendall(b"PING\r\n")
-                return connection.recv(7) == b"+PONG\r\n"
-        except OSError:
-            return False
-
-
-@pytest.fixture
-def redis(tmp_path: Path) -> Iterator[Redis]:
-    redis = Redis(tmp_path)
-    redis.start()
-    yield redis
-    redis.kill()
 
 
 @pytest.fixture
