@@ -1,8 +1,10 @@
 """The way to PostgreSQL: one engine per process and short sessions from its factory."""
 
+from typing import Any
+
 from asyncpg import InternalClientError, PostgresError
 from sqlalchemy import event
-from sqlalchemy.engine import URL, ExceptionContext, make_url
+from sqlalchemy.engine import URL, Dialect, ExceptionContext, make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine, AsyncSession, async_sessionmaker, create_async_engine
 from sqlalchemy.pool import NullPool
@@ -40,14 +42,14 @@ def create_engine(
     connect_args = {"server_settings": settings, "timeout": 10}
     # Parameters are people's data and secrets; an error message with them would end in a log.
     if not pooled:
-        return _without_rows(
+        return _telling(
             create_async_engine(
                 async_url(database_url), poolclass=NullPool, connect_args=connect_args, hide_parameters=True
             )
         )
     if read_only:
         settings["default_transaction_read_only"] = "on"
-    return _without_rows(
+    return _telling(
         create_async_engine(
             async_url(database_url),
             isolation_level="AUTOCOMMIT" if read_only else None,
@@ -62,8 +64,21 @@ def create_engine(
     )
 
 
-def _without_rows(engine: AsyncEngine) -> AsyncEngine:
-    """Keep the rows that PostgreSQL quotes in an error's DETAIL out of our errors, and so out of logs."""
+def _telling(engine: AsyncEngine) -> AsyncEngine:
+    """Let errors say that the database is away if it is, and nothing of what is in it.
+
+    PostgreSQL quotes rows in an error's DETAIL, which would end in a log.
+    """
+
+    @event.listens_for(engine.sync_engine, "do_connect")
+    def connect(dialect: Dialect, _record: object, arguments: list[Any], named: dict[str, Any]) -> object:
+        try:
+            return dialect.connect(*arguments, **named)
+        except OSError as error:
+            if isinstance(error, ConnectionError):
+                raise
+            # A name that nobody knows, a route that there is not, an answer that stays away.
+            raise ConnectionError(str(error) or "no answer to the attempt to connect") from error
 
     @event.listens_for(engine.sync_engine, "handle_error")
     def cut(context: ExceptionContext) -> None:

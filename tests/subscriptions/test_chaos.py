@@ -143,11 +143,10 @@ class World:
         await eventually(so, f"{count} changes")
 
     async def refused(self) -> None:
-        """Wait until the database is missed."""
-        refused = self.changes.refused
+        """Wait until the database was missed by a change."""
 
         async def so() -> bool:
-            return self.changes.refused > refused
+            return self.changes.refused > 0
 
         await eventually(so, "a change is refused")
 
