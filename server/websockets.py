@@ -1,6 +1,7 @@
 """uvicorn's websocket, which the application can also write to without waiting, and ask whether it could."""
 
 import asyncio
+import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
@@ -52,6 +53,10 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Begin; bound what waits for a client that does not read."""
         super().connection_made(transport)
         cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=BUFFER)
+        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+            # Linux would take up to four megabytes more for a socket, all of them older than what could be sent later.
+            connection = transport.get_extra_info("socket")
+            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, BUFFER)
 
     def handle_connect(self, event: Any) -> None:
         """Answer the handshake; the application finds this protocol in the scope."""

@@ -16,9 +16,9 @@ from tests.raw_socket import RawSocket, open_raw
 from tests.waiting import eventually
 
 # An answer repeats the alias, so that the buffers on the way are soon full.
-BIG = "a" * 20_000
+BIG = "a" * 3_000
 WATCH = f"subscription($id: ID!) {{ channelChanged(channelId: $id) {{ channel {{ title {BIG}: __typename }} }} }}"
-CHANGES = 400
+CHANGES = 200
 REPLACED = "streamcat_socket_payloads_replaced_total"
 SOCKETS = "streamcat_sockets"
 RUNS = "streamcat_subscription_runs"
