@@ -60,6 +60,14 @@ class Crowd:
 
         await eventually(so, f"{count} are served", seconds)
 
+    async def ended(self, count: int, seconds: float = 30.0) -> None:
+        """Wait until so many sockets have ended, ever."""
+
+        async def so() -> bool:
+            return bool((await self.ask()).get("ended") == count)
+
+        await eventually(so, f"{count} have ended", seconds)
+
     async def end_on(self, expected: Sequence[Any], seconds: float) -> None:
         """Wait until the newest payload of each that reads is the data expected of its topic."""
 

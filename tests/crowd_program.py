@@ -66,18 +66,19 @@ class Crowd:
         self._known: dict[bytes, bytes] = {}
 
     def grow(self, topics: list[dict[str, Any]], count: int, stalls_every: int) -> None:
-        """Add so many subscribers, one after the other to each topic; every so manieth of them stalls."""
+        """Add so many subscribers, one after the other to each topic; of each topic's every so manieth stalls."""
         first = len(self.asked)
         for payload in topics:
             self.asked.append(json.dumps({"id": "1", "type": "subscribe", "payload": payload}).encode())
         for number in range(count):
-            stalls = bool(stalls_every) and number % stalls_every == 0
-            member = Subscriber(first + number % len(topics), number, stalls)
+            stalls = bool(stalls_every) and number // len(topics) % stalls_every == 0
+            member = Subscriber(first + number % len(topics), number // len(topics), stalls)
             self.members.append(member)
             self._wants(member, 0)
 
     def wake(self) -> None:
         """Let those that stall read on."""
+        self.count["woken"] = 1
         for member in self.members:
             if member.asleep and member.connection is not None:
                 member.asleep = False
