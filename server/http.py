@@ -1,5 +1,6 @@
 """uvicorn's HTTP connection, which the application can also write to without waiting, and ask whether it could."""
 
+import asyncio
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,8 @@ class HttpProtocol(HttpToolsProtocol):
     def __init__(self, *arguments: Any, **named: Any) -> None:
         super().__init__(*arguments, **named)
         self.on_writable: Callable[[], None] = _nothing
+        self._streamed = False
+        self._drop: asyncio.TimerHandle | None = None
 
     @property
     def is_writable(self) -> bool:
@@ -26,6 +29,7 @@ class HttpProtocol(HttpToolsProtocol):
     def write_text(self, *parts: bytes) -> None:
         """Send a piece of the response; nothing if the connection is over."""
         if not self.transport.is_closing():
+            self._streamed = True
             # Source: RFC 9112, 7.1: a chunk is its length, itself, and the end of a line.
             self.transport.write(b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")))
 
@@ -43,9 +47,17 @@ class HttpProtocol(HttpToolsProtocol):
         super().resume_writing()
         self.on_writable()
 
+    def on_response_complete(self) -> None:
+        """Give the client of a stream some time for what was said last: closing waits for it, and it may never read."""
+        super().on_response_complete()
+        if self._streamed and self._drop is None and self.config.ws_ping_timeout is not None:
+            self._drop = self.loop.call_later(self.config.ws_ping_timeout, self.transport.abort)
+
     def connection_lost(self, exc: Exception | None) -> None:
         """End; who waits to write need not any more."""
         super().connection_lost(exc)
+        if self._drop is not None:
+            self._drop.cancel()
         self.on_writable()
 
 

@@ -45,21 +45,23 @@ class Stream:
         return _event(block)
 
     async def next(self) -> dict[str, Any]:
-        """Return the data of the next event, which must be a result without errors."""
+        """Return the data of the next event but comments, which must be a result without errors."""
         name, result = await self.event()
+        while not name:
+            name, result = await self.event()
         assert (name, set(result)) == ("next", {"data"}), (name, result)
         data: dict[str, Any] = result["data"]
         return data
 
     async def rest(self) -> list[Event]:
-        """Read to the end; return what came."""
+        """Read to the end; return what came but comments."""
         found = []
         try:
             while True:
                 found.append(await self.event())
         except StopAsyncIteration:
             assert self._text == ""
-            return found
+            return [event for event in found if event[0]]
 
 
 @asynccontextmanager

@@ -11,6 +11,7 @@ from typing import Any
 import httpx
 import pytest
 
+from server.http import HttpProtocol
 from tests.accounts import SIGN_IN, SIGN_OUT, USER_DELETE, VIEWER, metric, reached, sign_in, sql
 from tests.client import PASSWORD, Client, Registered, open_socket
 from tests.conftest import Running, StartServer
@@ -287,13 +288,13 @@ async def test_comments_keep_a_stream_alive(client: Client, start_server: StartS
 
 
 LARGE = "a" * 90_000
-LARGE_WATCH = f"subscription($id: ID!) {{ {LARGE}: channelChanged(channelId: $id) {{ channel {{ title }} }} }}"
 
 
 @asynccontextmanager
-async def unread(url: str, user: Registered) -> AsyncIterator[socket.socket]:
+async def unread(url: str, user: Registered, alias: str = LARGE) -> AsyncIterator[socket.socket]:
     """A stream of large results whose client has a small buffer, and does not read."""
-    body = json.dumps({"query": LARGE_WATCH, "variables": {"id": user.channel_id}}).encode()
+    query = f"subscription($id: ID!) {{ {alias}: channelChanged(channelId: $id) {{ channel {{ title }} }} }}"
+    body = json.dumps({"query": query, "variables": {"id": user.channel_id}}).encode()
     head = f"POST /graphql HTTP/1.1\r\nhost: x\r\ncontent-type: {JSON}\r\naccept: {EVENT_STREAM}\r\n"
     connection = socket.socket()
     connection.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
@@ -361,3 +362,31 @@ async def test_a_client_that_does_not_read_is_dropped(client: Client, start_serv
             data = await received(slow)
             assert not data.endswith(b"0\r\n\r\n")
         assert len(data) < number * len(LARGE)
+
+
+async def test_a_client_that_does_not_read_the_last_words_leaves_nothing(
+    client: Client, start_server: StartServer
+) -> None:
+    user = await client.register()
+    async with start_server(worker=False, socket_ping_seconds=1.0, socket_send_timeout_seconds=60) as server:
+
+        def held() -> list[int]:
+            connections = server.server.server_state.connections
+            return [one.transport.get_write_buffer_size() for one in connections if isinstance(one, HttpProtocol)]
+
+        sockets = await metric(server.url, SOCKETS)
+        async with unread(server.url, user, "a" * 20_000), watch(server.url, user) as quick:
+            await begun(quick, user)
+            number = 0
+            # Less than what makes it a client that does not read.
+            while not max(held()):
+                number += 1
+                await retitle(server.runtime, user, f"title {number}")
+                assert await quick.next() == shown(user, f"title {number}")
+            await client.data(USER_DELETE, {"input": {"password": PASSWORD}}, token=user.token)
+            assert await quick.rest() == [COMPLETE]
+
+            async def gone() -> bool:
+                return await metric(server.url, SOCKETS) == sockets and not any(held())
+
+            await eventually(gone, "the connection has ended")
