@@ -89,6 +89,8 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         super().connection_lost(exc)
         if self._drop is not None:
             self._drop.cancel()
+        # Who waits to send need not wait any more.
+        self.on_writable()
 
     def resume_writing(self) -> None:
         """Go on after the client has read."""

@@ -19,6 +19,8 @@ from tests.waiting import eventually
 BIG = "a" * 3_000
 WATCH = f"subscription($id: ID!) {{ channelChanged(channelId: $id) {{ channel {{ title {BIG}: __typename }} }} }}"
 CHANGES = 200
+# Their answers are more than the buffers hold. One operation more makes the server wait before it reads on.
+OPERATIONS = 100
 REPLACED = "streamcat_socket_payloads_replaced_total"
 SOCKETS = "streamcat_sockets"
 RUNS = "streamcat_subscription_runs"
@@ -130,17 +132,20 @@ async def test_a_client_that_neither_reads_nor_answers_pings_leaves_nothing(
             worker=False,
             socket_ping_seconds=1.0,
             socket_send_timeout_seconds=60,
-            socket_max_operations=1000,
+            socket_max_operations=OPERATIONS,
             socket_messages_per_second=10_000,
         ) as server,
         open_raw(server.url, receive_buffer=4096) as stalled,
     ):
         sockets = await metric(server.url, SOCKETS)
-        number = 0
-        while not max(held(server)):
-            number += 1
+        for number in range(OPERATIONS + 1 if last_words == "none" else OPERATIONS):
             query = f"{{ {BIG}: __typename }}"
             await stalled.send({"id": f"{number}", "type": "subscribe", "payload": {"query": query}})
+
+        async def full() -> bool:
+            return max(held(server), default=1) > 0
+
+        await eventually(full, "more is sent than is taken")
         if last_words == "close":
             stalled.protocol.send_close()
             await stalled.flush()
