@@ -12,7 +12,6 @@ from graphql import (
     ExecutionResult,
     GraphQLError,
     GraphQLSchema,
-    MiddlewareManager,
     OperationDefinitionNode,
     OperationType,
     create_source_event_stream,
@@ -75,7 +74,7 @@ class Executor:
             context_value=ctx,
             variable_values=dict(request.variables or {}),
             operation_name=request.operation_name,
-            middleware=None if outcome is None else MiddlewareManager(outcome.told_again),
+            middleware=None if outcome is None else outcome.teller(),
         )
         return _response(await result if isawaitable(result) else result)
 

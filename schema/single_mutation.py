@@ -14,6 +14,7 @@ from graphql import (
     DocumentNode,
     GraphQLResolveInfo,
     GraphQLSchema,
+    MiddlewareManager,
     OperationDefinitionNode,
     Undefined,
     VariableNode,
@@ -23,10 +24,10 @@ from graphql import (
     visit,
 )
 from graphql.execution.values import VariableValues
+from strawberry.types import Info as StrawberryInfo
 from strawberry.types.field import StrawberryField
 
 from resolvers.context import Context
-from schema.base import Info
 from schema.engine import Engine, info_of
 from schema.inputs import Read, Unreadable, reader
 from schema.plan import Field, Kind, Plan, Unplannable, make_plan
@@ -52,13 +53,18 @@ class Outcome:
         self.value = value
         self.error = error
 
-    def told_again(self, resolve: Any, root: Any, info: "GraphQLResolveInfo[Context]", **arguments: Any) -> Any:
-        """Stand, as a middleware, for the mutation, which has been run."""
-        if info.path.prev is not None:
-            return resolve(root, info, **arguments)
-        if self.error is not None:
-            raise self.error
-        return self.value
+    def teller(self) -> MiddlewareManager:
+        """Return the middleware that stands for the mutation, which has been run."""
+
+        # graphql-core takes no method for a middleware, without a word.
+        def tell(resolve: Any, root: Any, info: "GraphQLResolveInfo[Context]", **arguments: Any) -> Any:
+            if info.path.prev is not None:
+                return resolve(root, info, **arguments)
+            if self.error is not None:
+                raise self.error
+            return self.value
+
+        return MiddlewareManager(tell)
 
 
 class SingleMutation:
@@ -138,9 +144,8 @@ class SingleMutation:
     async def _call(self, ctx: Context, arguments: Mapping[str, Any]) -> Any:
         resolver: Any = self._field.base_resolver
         info = resolver.info_parameter
-        given = (
-            {} if info is None else {info.name: Info(_raw_info=self._info._replace(context=ctx), _field=self._field)}
-        )
+        raw = self._info._replace(context=ctx)
+        given = {} if info is None else {info.name: StrawberryInfo(_raw_info=raw, _field=self._field)}
         value = resolver(*(() if resolver.self_parameter is None else (None,)), **arguments, **given)
         return await value if isawaitable(value) else value
 

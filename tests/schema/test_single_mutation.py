@@ -4,9 +4,16 @@ from typing import Any
 from uuid import uuid4
 
 import pytest
+import strawberry
 from prometheus_client import REGISTRY
 
+from resolvers.context import Context
+from resolvers.errors import RequestError
+from schema.documents import GraphQLRequest
+from schema.execution import Executor
+from schema.limits import DocumentLimits
 from tests.client import Client
+from tests.conftest import Running
 
 # With a condition of a variable no plan is made of the document.
 FOLLOW = """mutation Follow($input: ChannelFollowInput!%s) {
@@ -132,6 +139,64 @@ async def test_it_is_run_once(client: Client) -> None:
     assert (await client.data(document, variables))["userRegister"]["errors"] == []
     assert (await client.data(document, variables))["userRegister"]["errors"] == [{"__typename": "UsernameTaken"}]
     assert operations("planned") == before + 2
+
+
+RUNS: list[str] = []
+
+
+@strawberry.type
+class Payload:
+    number: int | None = None
+    numbers: list[int] = strawberry.field(default_factory=list)
+
+
+@strawberry.type
+class Mutations:
+    @strawberry.mutation
+    async def fail(self, name: str) -> Payload:
+        RUNS.append(name)
+        raise RequestError("FORBIDDEN", "Not you.")
+
+    @strawberry.mutation
+    async def overflow(self, name: str) -> Payload:
+        RUNS.append(name)
+        return Payload(number=2**40)
+
+    @strawberry.mutation
+    async def overflow_in_a_list(self, name: str) -> Payload:
+        RUNS.append(name)
+        return Payload(numbers=[1, 2**40])
+
+
+@strawberry.type
+class Nothing:
+    nothing: int = 0
+
+
+@pytest.mark.parametrize(
+    ("mutation", "data", "path", "code"),
+    [
+        ("fail", None, ["fail"], "FORBIDDEN"),
+        ("overflow", {"overflow": {"number": None, "numbers": []}}, ["overflow", "number"], "BAD_INPUT"),
+        ("overflowInAList", None, ["overflowInAList", "numbers", 1], "BAD_INPUT"),
+    ],
+)
+async def test_what_its_plan_cannot_show_is_told_without_a_second_run(
+    running: Running, mutation: str, data: Any, path: list[str | int], code: str
+) -> None:
+    core = strawberry.Schema(query=Nothing, mutation=Mutations)._schema
+    executor = Executor(core, DocumentLimits(tokens=100, depth=5, fields=10, aliases=5), cache_characters=1000)
+    request = GraphQLRequest(
+        f"mutation ($name: String!) {{ {mutation}(name: $name) {{ number numbers }} }}", None, {"name": mutation}
+    )
+    RUNS.clear()
+    response = await executor.run(
+        executor.prepare(request.query), request, Context(running.runtime.services, None, "127.0.0.1")
+    )
+    assert [mutation] == RUNS
+    assert response["data"] == data
+    (error,) = response["errors"]
+    assert (error["path"], error["extensions"]["code"]) == (path, code)
 
 
 @pytest.mark.parametrize(
