@@ -20,15 +20,16 @@ from sqlalchemy.sql.compiler import SQLCompiler
 _DIALECT: Dialect = PGDialect_asyncpg()  # type: ignore[no-untyped-call]
 # Rows are found by their keys, whatever the values: PostgreSQL need not look for a better plan each time, and must not
 # keep one that it made while a table was empty.
-_PLANNED = "SELECT " + ", ".join(
-    f"set_config('{name}', '{value}', true)"
-    for name, value in {
-        "plan_cache_mode": "force_generic_plan",
-        "enable_seqscan": "off",
-        "enable_hashjoin": "off",
-        "enable_mergejoin": "off",
-    }.items()
-)
+_PLANNING = {
+    "plan_cache_mode": "force_generic_plan",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+}
+_PLANNED = "SELECT " + ", ".join(f"set_config('{name}', '{value}', true)" for name, value in _PLANNING.items())
+PLANNED_FOR_GOOD = "; ".join(f"SET {name} = {value}" for name, value in _PLANNING.items())
+"""The same for a connection that is used for nothing else."""
+
 _drivers: WeakKeyDictionary[SessionTransaction, Any] = WeakKeyDictionary()
 
 
@@ -49,7 +50,14 @@ class Statement:
         Raises:
             sqlalchemy.exc.DBAPIError: As if the session had run it.
         """
-        driver = await driver_of(session)
+        return await self.on(await driver_of(session), values)
+
+    async def on(self, driver: Any, values: Mapping[str, Any]) -> list[asyncpg.Record]:
+        """Return all rows, asked on a connection of the driver itself.
+
+        Raises:
+            sqlalchemy.exc.DBAPIError: As if a session had run it.
+        """
         given = {**self._constants, **values}
         with errors_of(self._text):
             return list(await driver.fetch(self._text, *(given[name] for name in self._names)))

@@ -78,7 +78,7 @@ class Web:
             if scope["type"] == ScopeType.WEBSOCKET:
                 await sockets.serve(scope, receive, send)
                 return
-            request = AnyRequest(scope, receive, send)
+            request: AnyRequest = Request(scope, receive, send)
             wants_page = request.method == "GET" and "query" not in request.query_params
             if ide is not None and wants_page and _is_browser(request):
                 page = ASGIResponse(body=ide.encode(), media_type="text/html", headers=dict(graphiql.PAGE_HEADERS))

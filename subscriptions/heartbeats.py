@@ -11,10 +11,9 @@ import asyncpg
 from sqlalchemy import bindparam, text
 from sqlalchemy.dialects.postgresql import ARRAY, TIMESTAMP
 from sqlalchemy.dialects.postgresql import UUID as UUIDS
-from sqlalchemy.ext.asyncio import AsyncSession
 
 from models.metric import Metric, Span, heartbeat_id, in_order, place
-from models.statement import Statement, driver_of, errors_of
+from models.statement import Statement, errors_of
 
 # Of the interval: a heartbeat that the network brings so much early is not refused.
 _SOONEST: Final = 0.8
@@ -91,10 +90,8 @@ class Outcome:
     homeless: tuple[int, ...] = ()
 
 
-async def store(
-    session: AsyncSession, submissions: Sequence[Submission], *, interval: float, grace: timedelta
-) -> list[Outcome]:
-    """Write the submissions' heartbeats within the session's transaction; return what became of each.
+async def store(driver: Any, submissions: Sequence[Submission], *, interval: float, grace: timedelta) -> list[Outcome]:
+    """Write the submissions' heartbeats within the transaction of asyncpg's connection; return what became of each.
 
     The number of statements does not depend on that of the submissions. Time is the database's, so that all processes
     agree about it.
@@ -102,11 +99,11 @@ async def store(
     Raises:
         asyncpg.IntegrityConstraintViolationError: What was looked at has changed since; look again.
     """
-    now, spans = await _streams(session, submissions)
+    now, spans = await _streams(driver, submissions)
     ids = [[_id_of(one, beat) for beat in one.beats] for one in submissions]
     # In this order: who finds what another process has just written to be the newest also finds it to be known.
-    newest = await _newest(session, submissions)
-    known = await _known(session, submissions, ids, newest)
+    newest = await _newest(driver, submissions)
+    known = await _known(driver, submissions, ids, newest)
     outcomes, records = [], []
     for submission, keys in zip(submissions, ids, strict=True):
         fresh = {key: index for index, key in reversed(list(enumerate(keys))) if key not in known}
@@ -127,7 +124,7 @@ async def store(
             newest[submission.viewing_id] = now
         outcomes.append(Outcome(stored=len(fresh), doubled=len(keys) - len(fresh)))
     if records:
-        await _copy(session, records)
+        await _copy(driver, records)
     return outcomes
 
 
@@ -163,28 +160,28 @@ def _record(
     return tuple(values.get(column) for column in COLUMNS)
 
 
-async def _streams(session: AsyncSession, submissions: Sequence[Submission]) -> tuple[datetime, dict[UUID, list[Span]]]:
+async def _streams(driver: Any, submissions: Sequence[Submission]) -> tuple[datetime, dict[UUID, list[Span]]]:
     """Return the database's time, and the streams of each channel that its heartbeats can be of."""
     asked = {
         "channels": list({submission.channel_id for submission in submissions}),
         "earliest": min(submission.viewing_started_at for submission in submissions),
     }
     found: defaultdict[UUID, list[Span]] = defaultdict(list)
-    rows = await _STREAMS.all(session, asked)
+    rows = await _STREAMS.on(driver, asked)
     for _, channel_id, *span in rows:
         if channel_id is not None:
             found[channel_id].append(Span(*span))
     return rows[0]["now"], defaultdict(list, {channel_id: in_order(spans) for channel_id, spans in found.items()})
 
 
-async def _newest(session: AsyncSession, submissions: Iterable[Submission]) -> dict[UUID, datetime]:
+async def _newest(driver: Any, submissions: Iterable[Submission]) -> dict[UUID, datetime]:
     begins = {one.viewing_id: one.viewing_started_at for one in submissions}
-    rows = await _NEWEST.all(session, {"viewings": list(begins), "begins": list(begins.values())})
+    rows = await _NEWEST.on(driver, {"viewings": list(begins), "begins": list(begins.values())})
     return {row["id"]: row["created_at"] for row in rows}
 
 
 async def _known(
-    session: AsyncSession,
+    driver: Any,
     submissions: Sequence[Submission],
     ids: Sequence[Sequence[UUID]],
     begun: Container[UUID],
@@ -197,11 +194,9 @@ async def _known(
             asked[1].extend([submission.viewing_started_at] * len(keys))
     if not asked[0]:
         return set()
-    return {row["id"] for row in await _KNOWN.all(session, dict(zip(("ids", "begins"), asked, strict=True)))}
+    return {row["id"] for row in await _KNOWN.on(driver, dict(zip(("ids", "begins"), asked, strict=True)))}
 
 
-async def _copy(session: AsyncSession, records: Sequence[tuple[Any, ...]]) -> None:
-    """Copy the rows on the connection beneath the session, in whose transaction it is already."""
-    driver = await driver_of(session)
+async def _copy(driver: Any, records: Sequence[tuple[Any, ...]]) -> None:
     with errors_of("COPY metrics", but=asyncpg.IntegrityConstraintViolationError):
         await driver.copy_records_to_table(Metric.__tablename__, records=records, columns=COLUMNS)

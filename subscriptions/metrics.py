@@ -13,6 +13,7 @@ import asyncpg
 from prometheus_client import Counter, Gauge
 
 from models.engine import Sessions
+from models.lane import Lane
 from models.metric import add_partition, partitions
 from subscriptions.group_commit import GroupCommit
 from subscriptions.heartbeats import Outcome, Submission, store
@@ -56,6 +57,7 @@ class Intake:
 
     def __init__(self, sessions: Sessions, config: IntakeConfig) -> None:
         self._sessions = sessions
+        self._lane = Lane(sessions)
         self._config = config
         self._grace = timedelta(seconds=config.grace)
         self._commits = GroupCommit(
@@ -90,6 +92,7 @@ class Intake:
     async def stop(self, deadline: float) -> None:
         """Let what waits be committed within `deadline` seconds."""
         await self._commits.stop(deadline)
+        await self._lane.close()
 
     async def _write(self, submissions: Sequence[Submission]) -> list[Outcome]:
         outcomes = await self._store(submissions)
@@ -99,8 +102,8 @@ class Intake:
     async def _store(self, submissions: Sequence[Submission]) -> list[Outcome]:
         for attempt in range(1, _TRIES + 1):
             try:
-                async with self._sessions() as session, session.begin():
-                    return await store(session, submissions, interval=self._config.interval, grace=self._grace)
+                async with self._lane.transaction() as driver:
+                    return await store(driver, submissions, interval=self._config.interval, grace=self._grace)
             except asyncpg.CheckViolationError:
                 # The worker makes partitions days ahead; without one for long, the day's may be missing.
                 if attempt == _TRIES or not await self._make_room(submissions):
