@@ -7,6 +7,7 @@ from typing import Any
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from schema.transport.config import WIRE
+from server.websockets import bound
 
 
 class HttpProtocol(HttpToolsProtocol):
@@ -29,7 +30,9 @@ class HttpProtocol(HttpToolsProtocol):
     def write_text(self, *parts: bytes) -> None:
         """Send a piece of the response; nothing if the connection is over."""
         if not self.transport.is_closing():
-            self._streamed = True
+            if not self._streamed:
+                self._streamed = True
+                bound(self.transport)
             # Source: RFC 9112, 7.1: a chunk is its length, itself, and the end of a line.
             self.transport.write(b"".join((b"%x\r\n" % sum(map(len, parts)), *parts, b"\r\n")))
 

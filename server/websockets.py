@@ -52,11 +52,7 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Begin; bound what waits for a client that does not read."""
         super().connection_made(transport)
-        cast("asyncio.WriteTransport", transport).set_write_buffer_limits(high=BUFFER)
-        if hasattr(socket, "TCP_NOTSENT_LOWAT"):
-            # Linux would take up to four megabytes more for a socket, all of them older than what could be sent later.
-            connection = transport.get_extra_info("socket")
-            connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, BUFFER)
+        bound(cast("asyncio.WriteTransport", transport))
 
     def handle_connect(self, event: Any) -> None:
         """Answer the handshake; the application finds this protocol in the scope."""
@@ -96,6 +92,15 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
         """Go on after the client has read."""
         super().resume_writing()
         self.on_writable()
+
+
+def bound(transport: asyncio.WriteTransport) -> None:
+    """Bound what waits for a client that does not read."""
+    transport.set_write_buffer_limits(high=BUFFER)
+    if hasattr(socket, "TCP_NOTSENT_LOWAT"):
+        # Linux would take up to four megabytes more for a socket, all of them older than what could be sent later.
+        connection = transport.get_extra_info("socket")
+        connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NOTSENT_LOWAT, BUFFER)
 
 
 def _head(length: int) -> bytes:
