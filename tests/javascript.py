@@ -50,8 +50,9 @@ async def printing(script: str, *arguments: str) -> AsyncIterator[asyncio.Stream
         assert process.stdout is not None
         yield process.stdout
     finally:
-        process.kill()
-        await process.wait()
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
 
 
 def _installed() -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator
+import socket
+from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
-from typing import Self
+from typing import Any, Self
 
 from sqlalchemy import make_url
 
@@ -18,7 +19,7 @@ class Relay:
     def __init__(self, *targets: tuple[str, int]) -> None:
         self._targets = list(targets)
         self._port = 0
-        self._server: asyncio.Server | None = None
+        self._listener: socket.socket | None = None
         self._writers: set[asyncio.StreamWriter] = set()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -27,38 +28,49 @@ class Relay:
         self._targets = [_address(url) for url in urls]
 
     async def mend(self) -> Self:
-        self._server = await asyncio.start_server(self._accept, "127.0.0.1", self._port)
-        self._port = self._server.sockets[0].getsockname()[1]
+        # asyncio's own server, when it is closed, forgets who was just being accepted and leaves them waiting.
+        self._listener = socket.create_server(("127.0.0.1", self._port), backlog=1024)
+        self._listener.settimeout(0)
+        self._port = self._listener.getsockname()[1]
+        asyncio.get_running_loop().add_reader(self._listener, self._accept, self._listener)
         return self
 
     async def cut(self) -> None:
-        assert self._server is not None
-        self._server.close()
+        if self._listener is not None:
+            asyncio.get_running_loop().remove_reader(self._listener)
+            self._listener.close()
+            self._listener = None
         for writer in list(self._writers):
             writer.transport.abort()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        await self._server.wait_closed()
+        while self._tasks:
+            await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def through(self, url: str) -> str:
         """Return the URL by way of the relay."""
         return make_url(url).set(host="127.0.0.1", port=self._port).render_as_string(hide_password=False)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _accept(self, listener: socket.socket) -> None:
+        with contextlib.suppress(OSError):
+            connection, _ = listener.accept()
+            self._begin(self._serve(connection))
+
+    def _begin(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _serve(self, connection: socket.socket) -> None:
+        reader, writer = await asyncio.open_connection(sock=connection)
         far = await self._connect()
-        if far is None:
-            writer.transport.abort()
+        if far is None or self._listener is None:
+            # Nobody there, or cut in the meantime.
+            for one in (writer, *(() if far is None else (far[1],))):
+                one.transport.abort()
             return
         far_reader, far_writer = far
-        if self._server is None or not self._server.is_serving():
-            # Cut in the meantime.
-            writer.transport.abort()
-            far_writer.transport.abort()
-            return
         for source, sink in ((reader, far_writer), (far_reader, writer)):
             self._writers.add(sink)
-            task = asyncio.create_task(self._pass_on(source, sink))
-            self._tasks.add(task)
-            task.add_done_callback(self._tasks.discard)
+            self._begin(self._pass_on(source, sink))
 
     async def _connect(self) -> tuple[asyncio.StreamReader, asyncio.StreamWriter] | None:
         for _ in range(len(self._targets)):

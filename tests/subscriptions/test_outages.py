@@ -147,6 +147,8 @@ async def test_an_outage_loses_nothing_and_ends_by_itself(
         await eventually(queue.is_empty, "every event is taken", 60)
         assert (await site.client.data(QUERY, {"id": site.user.channel_id}))["channel"] == expected
         await watcher.ends_on({"channelChanged": {"channel": expected}})
+        # By one subscription, which was never told that it is over.
+        assert watcher.begun == 1
         number = 2 * site.streams + 1
         assert await journalled(around[1].database_url) == number
         applied, doubled = await site.taken("APPLIED"), await site.taken("DOUBLED")
