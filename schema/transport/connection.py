@@ -143,6 +143,8 @@ class Connection:
         try:
             async for message in self._messages():
                 await self._handle(message)
+                # The next one may be hours away.
+                del message
         except Close as close:
             return close
         except asyncio.CancelledError:
@@ -164,7 +166,7 @@ class Connection:
                     LIMITS.labels("socket_message_bytes").inc()
                 return
             self._spend()
-            yield decoded(event.get("text"))
+            yield decoded(event.pop("text", None))
 
     def _spend(self) -> None:
         now, rate = self._loop.time(), self._config.socket_messages_per_second
