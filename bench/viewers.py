@@ -46,7 +46,7 @@ BEATS = 10
 PERIOD = timedelta(seconds=30)
 WINDOW = 45.0
 
-_HEARTBEATS = """
+HEARTBEATS = """
 INSERT INTO metrics (id, viewing_started_at, viewing_id, stream_id, user_id, sent_at, created_at, ip, quality)
 SELECT gen_random_uuid(), $3::timestamptz, viewing, $1, $2, sent_at, sent_at, ip, '720p60'
   FROM (
@@ -152,7 +152,7 @@ async def _populate(
         await connection.execute(
             "UPDATE channels SET live_stream_id = $1, live_since = $2 WHERE id = $3", stream_id, began, channel_id
         )
-        await connection.execute(_HEARTBEATS, stream_id, user_id, began, PERIOD, size, BEATS, timeout=600)
+        await connection.execute(HEARTBEATS, stream_id, user_id, began, PERIOD, size, BEATS, timeout=600)
         targets = {}
         for name, row in (("channel", Channel(id=channel_id)), ("stream", Stream(id=stream_id))):
             body = json.dumps({"query": READINGS[name], "variables": {"id": global_id(row)}}).encode()

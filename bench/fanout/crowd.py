@@ -79,6 +79,9 @@ class Reactor:
 class Crowd:
     """Subscribers of one server. `done` tells when which change had arrived everywhere."""
 
+    # What the handshake asks for beside the protocol.
+    headers = ""
+
     def __init__(self, reactor: Reactor, name: str, port: int, scenario: Scenario) -> None:
         self.name = name
         self.members: list[Watcher] = []
@@ -103,9 +106,14 @@ class Crowd:
 
     def leave(self) -> None:
         """Drop all sockets."""
-        for member in self.members:
+        self.drop(len(self.members))
+
+    def drop(self, count: int) -> None:
+        """Drop the sockets that have been there for longest."""
+        for member in self.members[:count]:
             del self._reactor.watchers[member.socket.fileno()]
             member.socket.close()
+        del self.members[:count]
 
     def take(self, watcher: Watcher, data: bytes) -> None:
         """Look at the frames of one reading."""
@@ -161,7 +169,7 @@ class Crowd:
         connection.sendall(
             f"GET /graphql HTTP/1.1\r\nHost: 127.0.0.1:{self._port}\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
             f"Sec-WebSocket-Key: {key}\r\nSec-WebSocket-Version: 13\r\n"
-            "Sec-WebSocket-Protocol: graphql-transport-ws\r\n\r\n".encode()
+            f"Sec-WebSocket-Protocol: graphql-transport-ws\r\n{self.headers}\r\n".encode()
         )
 
     def _upgrade(self, watcher: Watcher, data: bytes) -> None:

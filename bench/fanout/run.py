@@ -82,7 +82,7 @@ async def main(*options: str) -> None:
     resource.setrlimit(resource.RLIMIT_NOFILE, (most, most))
     assert len(kinds) * max(sizes) + 200 < most, f"of {most} files one process cannot have so many sockets"
     with ExitStack() as stack:
-        world = await _world(stack)
+        world = await create_world(stack)
         print(f"Medians of {asked.rounds} rounds.")
         print(LINE.format(*HEADINGS))
         for size in sizes:
@@ -107,7 +107,8 @@ def _rounds(crowds: Crowds, count: int, turn: Callable[[Crowd, int], Round]) -> 
     return found
 
 
-async def _world(stack: ExitStack) -> World:
+async def create_world(stack: ExitStack) -> World:
+    """Start PostgreSQL with live channels, and what changes them."""
     folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="streamcat-bench-")))
     folder.chmod(0o755)
     core, *others = sorted(os.sched_getaffinity(0))

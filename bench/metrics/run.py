@@ -18,6 +18,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import asyncpg
@@ -134,10 +135,14 @@ async def _go_live(connection: asyncpg.Connection, arn: str) -> tuple[UUID, UUID
 def _requests(tokens: ViewerTokens, channel_id: UUID, size: int) -> Iterator[bytes]:
     while True:
         beats = [{"id": str(uuid4()), **READINGS} for _ in range(size)]
-        variables = {"input": {"viewerToken": tokens.sign(tokens.begin(channel_id)), "heartbeats": beats}}
-        body = json.dumps({"query": PUBLISH, "variables": variables}).encode()
-        head = "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
-        yield f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
+        yield request({"viewerToken": tokens.sign(tokens.begin(channel_id)), "heartbeats": beats})
+
+
+def request(publish: Mapping[str, Any]) -> bytes:
+    """Return a request with this input."""
+    body = json.dumps({"query": PUBLISH, "variables": {"input": publish}}).encode()
+    head = "POST /graphql HTTP/1.1\r\nhost: 127.0.0.1\r\ncontent-type: application/json\r\n"
+    return f"{head}content-length: {len(body)}\r\n\r\n".encode() + body
 
 
 async def _compare(
@@ -197,7 +202,7 @@ async def _round(server: Server, connection: asyncpg.Connection, requests: Itera
         reader, writer = await asyncio.open_connection("127.0.0.1", server.port)
         while ready and time.perf_counter() < began + SECONDS:
             start = time.perf_counter()
-            await _ask(reader, writer, ready.pop(), size)
+            await ask(reader, writer, ready.pop(), size)
             latencies.append((time.perf_counter() - start) * 1000)
         writer.close()
 
@@ -217,26 +222,27 @@ async def _steady(server: Server, requests: Iterator[bytes], rate: float) -> lis
     latencies: list[float] = []
     size = ready[0].count(b'"browserName"')
 
-    async def one(request: bytes, due: float) -> None:
+    async def one(asked: bytes, due: float) -> None:
         # From when it was due: a server that is late makes all that follow wait too.
         pair = await idle.get()
-        await _ask(*pair, request, size)
+        await ask(*pair, asked, size)
         idle.put_nowait(pair)
         latencies.append((time.perf_counter() - due) * 1000)
 
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        for number, request in enumerate(ready):
+        for number, asked in enumerate(ready):
             due = began + number / rate
             await asyncio.sleep(max(0.0, due - time.perf_counter()))
-            group.create_task(one(request, due))
+            group.create_task(one(asked, due))
     while not idle.empty():
         idle.get_nowait()[1].close()
     return latencies
 
 
-async def _ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, request: bytes, size: int) -> None:
-    writer.write(request)
+async def ask(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, asked: bytes, size: int) -> None:
+    """Send a request; its heartbeats must be accepted."""
+    writer.write(asked)
     head = (await reader.readuntil(b"\r\n\r\n")).lower()
     length = int(head.split(b"content-length:")[1].split(b"\r\n")[0])
     answer = json.loads(await reader.readexactly(length))

@@ -1,0 +1,136 @@
+"""Unit costs of PostgreSQL, of what no single server does: counting, roll-ups, notices to many processes, room."""
+
+import time
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import asyncpg
+
+from bench.scale.meters import Meter
+from bench.scale.sockets import Bench, Found
+from bench.viewers import HEARTBEATS, PERIOD, WINDOW
+from models import Rhythm, utcnow
+from models.engine import create_engine, create_sessions
+from subscriptions.bus import Bus
+from subscriptions.publish import Publisher
+from subscriptions.rollups import Rollups, RollupsConfig
+from subscriptions.viewers import Viewers, ViewersConfig
+
+SIZES = (10, 1_000, 100_000)
+BEATS = 8
+ROUNDS = 3
+LISTENERS = 20
+NOTICES = 1_000
+MOMENT = "SELECT date_bin('1 minute', now(), TIMESTAMPTZ '1970-01-01 00:00+00')"
+
+
+async def measure(bench: Bench, found: Found) -> None:
+    """Fill in what is PostgreSQL's; print what a count takes by its size."""
+    database_url = bench.world.environ["DATABASE_URL"]
+    connection = await asyncpg.connect(database_url)
+    await _notices(bench, connection, database_url, found)
+    engine = create_engine(database_url, pool_size=2, statement_timeout_ms=60_000, name="bench")
+    sessions = create_sessions(engine)
+    await connection.execute("TRUNCATE metrics, metric_marks, metric_minutes, metric_counts")
+    rows = await connection.fetch("SELECT live_stream_id, id, user_id FROM channels ORDER BY name")
+    await _fill(connection, rows, found)
+    filled = utcnow()
+    await _counts(bench, connection, Publisher(sessions, Bus(database_url, sessions, heartbeat=60)), rows, filled, found)
+    await _rollups(bench, connection, Rollups(sessions, RollupsConfig(Rhythm(), retention_days=730)), rows, found)
+    await engine.dispose()
+    await connection.close()
+
+
+async def _notices(bench: Bench, connection: Any, database_url: str, found: Found) -> None:
+    spent, listening = {}, []
+    for listeners in (1, LISTENERS):
+        while len(listening) < listeners:
+            listening.append(await asyncpg.connect(database_url))
+            await listening[-1].add_listener("bench", lambda *_: None)
+        for _ in range(ROUNDS):
+            meter = Meter(None, bench.postgres)
+            await connection.execute(f"SELECT pg_notify('bench', 'viewers:' || gen_random_uuid()) FROM generate_series(1, {NOTICES})")
+            for one in listening:
+                await one.fetchval("SELECT 1")
+            spent.setdefault(listeners, []).append(meter.since().postgres)
+    for few, many in zip(*spent.values(), strict=True):
+        found.add("postgres_notice", (many - few) / (LISTENERS - 1) / NOTICES)
+    for one in listening:
+        await one.close()
+
+
+async def _fill(connection: Any, rows: Any, found: Found) -> None:
+    """Give the first streams audiences of these sizes, and all others one of two, for some minutes."""
+    began = await connection.fetchval(MOMENT) - BEATS * PERIOD
+    await connection.execute("UPDATE streams SET started_at = $1", began)
+    for number, (stream_id, _, user_id) in enumerate(rows):
+        size = SIZES[number] if number < len(SIZES) else 2
+        await connection.execute(HEARTBEATS, stream_id, user_id, began, PERIOD, size, BEATS, timeout=600)
+    await connection.execute("VACUUM ANALYZE")
+
+
+async def _counts(
+    bench: Bench, connection: Any, publisher: Publisher, rows: Any, filled: Any, found: Found
+) -> None:
+    live = "UPDATE channels SET live_stream_id = CASE WHEN id = ANY($1) THEN (SELECT id FROM streams WHERE channel_id = channels.id) END"
+
+    async def count(channel_ids: list[UUID], *, changes: bool) -> tuple[float, float, int]:
+        await connection.execute(live, channel_ids)
+        viewers = Viewers(publisher, ViewersConfig(window=_window(filled), interval=1e-6, retention_days=90))
+        await viewers.count_viewers()
+        if changes:
+            await connection.execute("UPDATE channels SET viewer_count = viewer_count + 1 WHERE live_stream_id IS NOT NULL")
+        seen = await connection.fetchval(
+            "SELECT count(*) FROM metrics WHERE sent_at > now() - $1::interval AND stream_id IN (SELECT live_stream_id FROM channels)",
+            timedelta(seconds=_window(filled)),
+        )
+        meter, began = Meter(None, bench.postgres), time.perf_counter()
+        await viewers.count_viewers()
+        return meter.since().postgres, time.perf_counter() - began, seen
+
+    everyone = [row["id"] for row in rows]
+    small = everyone[len(SIZES) :]
+    for _ in range(ROUNDS):
+        alone = {size: await count([everyone[number]], changes=False) for number, size in enumerate(SIZES)}
+        none = (await count([], changes=False))[0]
+        many, _, beats = await count(small, changes=False)
+        changed = (await count(small, changes=True))[0]
+        for size, (cpu, wall, _) in alone.items():
+            found.add(f"count of {size}", cpu)
+            found.add(f"count of {size}, wall", wall)
+        few, most = alone[SIZES[0]], alone[SIZES[-1]]
+        row = (most[0] - few[0]) / (most[2] - few[2])
+        found.add("count", none)
+        found.add("count_row", row)
+        found.add("count_channel", max(0.0, many - none - beats * row) / len(small))
+        found.add("count_changed", (changed - many) / len(small))
+    await connection.execute(live, everyone)
+
+
+def _window(filled: Any) -> float:
+    """Seconds, as if time had stood still since."""
+    return WINDOW + (utcnow() - filled).total_seconds()
+
+
+async def _rollups(bench: Bench, connection: Any, rollups: Rollups, rows: Any, found: Found) -> None:
+    while await rollups.roll_up():
+        pass
+    await connection.execute("DELETE FROM metric_marks")
+    minute = await connection.fetchval(MOMENT) - timedelta(minutes=0)
+    minute = await connection.fetchval("SELECT max(minute) FROM metric_minutes")
+    big, small = rows[len(SIZES) - 1]["live_stream_id"], [row["live_stream_id"] for row in rows[len(SIZES) :]]
+    for _ in range(ROUNDS):
+        used = {}
+        for name, streams in (("big", [big]), ("small", small)):
+            # As of a minute that is just over.
+            await connection.execute("DELETE FROM metric_minutes WHERE minute = $1 AND stream_id = ANY($2)", minute, streams)
+            await connection.execute("INSERT INTO metric_marks SELECT unnest($1::uuid[]), $2, NULL", streams, minute)
+            meter, own = Meter(None, bench.postgres), time.process_time()
+            while await rollups.roll_up():
+                pass
+            used[name] = meter.since().postgres, time.process_time() - own
+        beats = 2 * SIZES[-1]
+        found.add("roll_stream", used["small"][0] / len(small))
+        found.add("roll_beat", used["big"][0] / beats)
+        found.add("roll_stream_worker", used["small"][1] / len(small))
