@@ -1,6 +1,6 @@
 """`python -m bench [NAME ...]`: run the benchmarks, or those named; each prints its own table of ratios.
 
-One of them takes options: `python -m bench fanout --help`.
+Some take options: `python -m bench fanout --help`.
 """
 
 import asyncio
@@ -12,6 +12,7 @@ from bench.fanout import run as fanout
 from bench.ingest import run as ingest
 from bench.metrics import run as metrics
 from bench.reads import run as reads
+from bench.scale import run as scale
 
 ALL = {
     "analytics": analytics.main,
@@ -23,7 +24,7 @@ ALL = {
     "viewers": viewers.main,
 }
 # Those that take options.
-TAKING = {"fanout": fanout.main}
+TAKING = {"fanout": fanout.main, "scale": scale.main}
 
 
 def main() -> int:

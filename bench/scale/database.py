@@ -22,6 +22,18 @@ BEATS = 8
 ROUNDS = 3
 LISTENERS = 20
 NOTICES = 1_000
+_NOTIFY = "SELECT pg_notify('bench', 'viewers:' || gen_random_uuid()) FROM generate_series(1, $1::int)"
+_LIVE = """
+UPDATE channels
+   SET live_stream_id = CASE WHEN id = ANY($1) THEN (SELECT id FROM streams WHERE channel_id = channels.id) END
+"""
+_CHANGE = "UPDATE channels SET viewer_count = viewer_count + 1 WHERE live_stream_id IS NOT NULL"
+_SEEN = """
+SELECT count(*) FROM metrics
+ WHERE sent_at > now() - $1::interval AND stream_id IN (SELECT live_stream_id FROM channels)
+"""
+_AGAIN = "DELETE FROM metric_minutes WHERE minute = $1 AND stream_id = ANY($2)"
+_MARK = "INSERT INTO metric_marks SELECT unnest($2::uuid[]), $1, NULL"
 MOMENT = "SELECT date_bin('1 minute', now(), TIMESTAMPTZ '1970-01-01 00:00+00')"
 
 
@@ -34,9 +46,11 @@ async def measure(bench: Bench, found: Found) -> None:
     sessions = create_sessions(engine)
     await connection.execute("TRUNCATE metrics, metric_marks, metric_minutes, metric_counts")
     rows = await connection.fetch("SELECT live_stream_id, id, user_id FROM channels ORDER BY name")
-    await _fill(connection, rows, found)
+    await _fill(connection, rows)
     filled = utcnow()
-    await _counts(bench, connection, Publisher(sessions, Bus(database_url, sessions, heartbeat=60)), rows, filled, found)
+    await _counts(
+        bench, connection, Publisher(sessions, Bus(database_url, sessions, heartbeat=60)), rows, filled, found
+    )
     await _rollups(bench, connection, Rollups(sessions, RollupsConfig(Rhythm(), retention_days=730)), rows, found)
     await engine.dispose()
     await connection.close()
@@ -50,7 +64,7 @@ async def _notices(bench: Bench, connection: Any, database_url: str, found: Foun
             await listening[-1].add_listener("bench", lambda *_: None)
         for _ in range(ROUNDS):
             meter = Meter(None, bench.postgres)
-            await connection.execute(f"SELECT pg_notify('bench', 'viewers:' || gen_random_uuid()) FROM generate_series(1, {NOTICES})")
+            await connection.execute(_NOTIFY, NOTICES)
             for one in listening:
                 await one.fetchval("SELECT 1")
             spent.setdefault(listeners, []).append(meter.since().postgres)
@@ -60,7 +74,7 @@ async def _notices(bench: Bench, connection: Any, database_url: str, found: Foun
         await one.close()
 
 
-async def _fill(connection: Any, rows: Any, found: Found) -> None:
+async def _fill(connection: Any, rows: Any) -> None:
     """Give the first streams audiences of these sizes, and all others one of two, for some minutes."""
     began = await connection.fetchval(MOMENT) - BEATS * PERIOD
     await connection.execute("UPDATE streams SET started_at = $1", began)
@@ -70,21 +84,14 @@ async def _fill(connection: Any, rows: Any, found: Found) -> None:
     await connection.execute("VACUUM ANALYZE")
 
 
-async def _counts(
-    bench: Bench, connection: Any, publisher: Publisher, rows: Any, filled: Any, found: Found
-) -> None:
-    live = "UPDATE channels SET live_stream_id = CASE WHEN id = ANY($1) THEN (SELECT id FROM streams WHERE channel_id = channels.id) END"
-
+async def _counts(bench: Bench, connection: Any, publisher: Publisher, rows: Any, filled: Any, found: Found) -> None:
     async def count(channel_ids: list[UUID], *, changes: bool) -> tuple[float, float, int]:
-        await connection.execute(live, channel_ids)
+        await connection.execute(_LIVE, channel_ids)
         viewers = Viewers(publisher, ViewersConfig(window=_window(filled), interval=1e-6, retention_days=90))
         await viewers.count_viewers()
         if changes:
-            await connection.execute("UPDATE channels SET viewer_count = viewer_count + 1 WHERE live_stream_id IS NOT NULL")
-        seen = await connection.fetchval(
-            "SELECT count(*) FROM metrics WHERE sent_at > now() - $1::interval AND stream_id IN (SELECT live_stream_id FROM channels)",
-            timedelta(seconds=_window(filled)),
-        )
+            await connection.execute(_CHANGE)
+        seen = await connection.fetchval(_SEEN, timedelta(seconds=_window(filled)))
         meter, began = Meter(None, bench.postgres), time.perf_counter()
         await viewers.count_viewers()
         return meter.since().postgres, time.perf_counter() - began, seen
@@ -101,11 +108,11 @@ async def _counts(
             found.add(f"count of {size}, wall", wall)
         few, most = alone[SIZES[0]], alone[SIZES[-1]]
         row = (most[0] - few[0]) / (most[2] - few[2])
-        found.add("count", none)
-        found.add("count_row", row)
-        found.add("count_channel", max(0.0, many - none - beats * row) / len(small))
-        found.add("count_changed", (changed - many) / len(small))
-    await connection.execute(live, everyone)
+        found.add("postgres_count", none)
+        found.add("postgres_count_row", row)
+        found.add("postgres_count_channel", max(0.0, many - none - beats * row) / len(small))
+        found.add("postgres_count_changed", (changed - many) / len(small))
+    await connection.execute(_LIVE, everyone)
 
 
 def _window(filled: Any) -> float:
@@ -117,20 +124,19 @@ async def _rollups(bench: Bench, connection: Any, rollups: Rollups, rows: Any, f
     while await rollups.roll_up():
         pass
     await connection.execute("DELETE FROM metric_marks")
-    minute = await connection.fetchval(MOMENT) - timedelta(minutes=0)
     minute = await connection.fetchval("SELECT max(minute) FROM metric_minutes")
     big, small = rows[len(SIZES) - 1]["live_stream_id"], [row["live_stream_id"] for row in rows[len(SIZES) :]]
     for _ in range(ROUNDS):
         used = {}
         for name, streams in (("big", [big]), ("small", small)):
             # As of a minute that is just over.
-            await connection.execute("DELETE FROM metric_minutes WHERE minute = $1 AND stream_id = ANY($2)", minute, streams)
-            await connection.execute("INSERT INTO metric_marks SELECT unnest($1::uuid[]), $2, NULL", streams, minute)
+            await connection.execute(_AGAIN, minute, streams)
+            await connection.execute(_MARK, minute, streams)
             meter, own = Meter(None, bench.postgres), time.process_time()
             while await rollups.roll_up():
                 pass
             used[name] = meter.since().postgres, time.process_time() - own
         beats = 2 * SIZES[-1]
-        found.add("roll_stream", used["small"][0] / len(small))
-        found.add("roll_beat", used["big"][0] / beats)
+        found.add("postgres_roll_stream", used["small"][0] / len(small))
+        found.add("postgres_roll_beat", used["big"][0] / beats)
         found.add("roll_stream_worker", used["small"][1] / len(small))

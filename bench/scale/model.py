@@ -12,7 +12,7 @@ from dataclasses import dataclass
 class Server:
     """Unit costs of a process: an `event` is one look at a channel, for all who watch it there.
 
-    A `notice` is one that nobody waits for; what a wanted one costs is in the event.
+    A `notice` is one that nobody waits for; what a wanted one costs is in the event. Who joins makes an event.
     """
 
     process_bytes: float
@@ -126,7 +126,7 @@ def predict(load: Load, server: Server, postgres: Postgres) -> Predicted:
             "notices": max(0.0, load.changed - events) * server.notice,
             "heartbeats": (load.heartbeats * server.heartbeat + load.commits * server.commit) / load.processes,
             "pings": sockets / load.ping_interval * server.ping,
-            "coming and going": sockets / load.stay * (server.join + server.leave),
+            "coming and going": sockets / load.stay * (server.join + server.event + server.leave),
         },
         postgres={
             "heartbeats": load.heartbeats * postgres.heartbeat + load.commits * postgres.commit,
@@ -134,7 +134,7 @@ def predict(load: Load, server: Server, postgres: Postgres) -> Predicted:
             * (postgres.count + len(load.audiences) * postgres.count_channel + rows * postgres.count_row)
             + load.changed * postgres.count_changed,
             "notices": load.changed * load.processes * postgres.notice,
-            "reads": events * load.processes * postgres.read,
+            "reads": (events + sockets / load.stay) * load.processes * postgres.read,
             "roll-ups": len(load.audiences) / 60 * postgres.roll_stream + load.heartbeats * postgres.roll_beat,
         },
         wal_bytes=load.heartbeats * postgres.wal_bytes,

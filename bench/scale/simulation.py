@@ -1,16 +1,18 @@
-"""A mixed audience on one process, none of which the unit costs come from.
+"""A mixed audience on one process, from none of which the unit costs come.
 
-Sockets on some of the live channels, unevenly; players that send heartbeats, count by count more of them; the job that
-counts; sockets that come and go. Times of 30 seconds are compressed to 10, those of a second are not.
+Sockets on some of the live channels, unevenly; players that send heartbeats, with each count more of them; the job that
+counts; sockets that come and go. What is 30 seconds long is compressed to 10, what is a second long is not.
 """
 
 import json
+import select
 import subprocess
 import sys
 import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import cycle, islice
+from typing import Any
 
 import asyncpg
 
@@ -23,16 +25,15 @@ from bench.scale.model import Load, audiences
 from bench.scale.sockets import Bench
 from bench.served import ROOT
 
-VIEWERS_TO_BEGIN_WITH, WATCHED = 3_000, 60
+SOCKETS, WATCHED = 3_000, 60
 INTERVAL, WINDOW, PING = 10.0, 15.0, 6.0
 COUNTS_EVERY = 1.1
 SECONDS = 25.0
-REPLACED = 30  # sockets a second
-DATABASE = "postgres"
+COMING = 30  # sockets a second
 
 
 class Audience(Crowd):
-    """Counts frames; each must tell of another number than the one before."""
+    """Counts frames; each must tell of more viewers than the one before."""
 
     def _count(self, watcher: Watcher, number: int) -> None:
         if not watcher.last:
@@ -40,72 +41,97 @@ class Audience(Crowd):
         else:
             assert number > watcher.last, f"{number} after {watcher.last}"
             self.frames += 1
-        # Nobody is there to begin with.
+        # Nobody is there to begin with, and 0 stands for not told.
         watcher.last = max(number, 1)
 
 
 @dataclass(frozen=True)
 class Seen:
-    """What came of it: the load as it was, and what was spent."""
+    """What was to be done, and what it took; `deliveries`, `events` and `commits` per second, all else in all."""
 
     load: Load
     spent: Moment
     process_bytes: float
     wal_bytes: float
-    frames: int
-    frames_expected: float
+    deliveries: float
     events: float
     commits: float
-    heartbeats: float
 
 
-async def simulate(bench: Bench, wire_bytes: float, commit_seconds: float) -> Seen:
-    """Run it; everybody's last number must be the one in the database."""
-    database_url = bench.world.environ["DATABASE_URL"]
-    connection = await asyncpg.connect(database_url)
+async def simulate(bench: Bench, commit_seconds: float) -> Seen:
+    """Run it; what everybody was told last must be what is in the database."""
+    connection = await asyncpg.connect(bench.world.environ["DATABASE_URL"])
     await connection.execute("TRUNCATE metrics, metric_marks")
     await connection.execute("UPDATE channels SET viewer_count = 0")
-    of_each = audiences(VIEWERS_TO_BEGIN_WITH, WATCHED)
-    node_ids = _mixed(of_each, bench.world.node_ids)
+    of_each = audiences(SOCKETS, WATCHED)
+    node_ids = mixed(of_each, bench.world.node_ids)
     environ = {"HEARTBEAT_INTERVAL_SECONDS": str(INTERVAL), "SOCKET_PING_SECONDS": str(PING)}
     with bench.server(**environ) as (port, pid):
         reactor = Reactor()
         crowd = Audience(reactor, "ours", port, VIEWERS)
         crowd.grow(node_ids)
         players = _players(bench, port, of_each)
-        assert players.stdout is not None
-        _wait(reactor, players)
-        events = partial(counted, port, "streamcat_subscription_events_total")
-        commits = partial(counted, port, "streamcat_heartbeat_commits_total")
-        told = events(), commits(), await connection.fetchval("SELECT pg_current_wal_lsn()")
-        beats = await connection.fetchval("SELECT count(*) FROM metrics")
-        crowd.frames = 0
+        reactor.run(lambda: bool(select.select([players.stdout], [], [], 0)[0]))
+        before = counted(port, "streamcat_subscription_events_total"), counted(port, _COMMITS), crowd.frames
+        beats, lsn = await connection.fetchrow("SELECT count(*), pg_current_wal_lsn() FROM metrics")
         meter = Meter(pid, bench.postgres)
         _come_and_go(reactor, crowd, node_ids)
         spent = meter.since()
+        frames = crowd.frames - before[2]
+        wal = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", lsn)
         beats = await connection.fetchval("SELECT count(*) FROM metrics") - beats
         process_bytes = memory(pid)[0]
-        wal = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", told[2])
-        frames, ran, committed = crowd.frames, events() - told[0], commits() - told[1]
-        answer, _ = players.communicate()
-        counts = json.loads(answer)["counts"]
+        events, commits = counted(port, "streamcat_subscription_events_total"), counted(port, _COMMITS)
+        players.communicate()
         reactor.idle(time.perf_counter() + 2)
-        numbers = dict(zip(bench.world.node_ids, await _numbers(connection), strict=True))
+        rows = await connection.fetch("SELECT viewer_count FROM channels ORDER BY name")
+        numbers = dict(zip(bench.world.node_ids, (row["viewer_count"] for row in rows), strict=True))
         assert all(member.last == numbers[member.node_id] for member in crowd.members), "somebody was not told"
         crowd.leave()
     await connection.close()
-    players_now = beats / spent.at * INTERVAL
-    grown = [round(audience * players_now / sum(of_each)) for audience in of_each]
-    del counts
     load = Load(
-        [*grown, *[0] * (len(numbers) - WATCHED)],
+        [*of_each, *[0] * (len(numbers) - WATCHED)],
         changes=1 / COUNTS_EVERY,
         counts=1 / COUNTS_EVERY,
-        stay=VIEWERS_TO_BEGIN_WITH / REPLACED,
-        heartbeat_interval=INTERVAL,
+        stay=SOCKETS / COMING,
+        # There are more players than sockets in the end.
+        heartbeat_interval=SOCKETS * spent.at / beats,
         window=WINDOW,
         ping_interval=PING,
-        wire_bytes=wire_bytes,
         commit_seconds=commit_seconds,
     )
-    return Seen(load, spent, process_bytes, float(wal), frames, 0, ran, committed, beats)
+    rates = (frames / spent.at, (events - before[0]) / spent.at, (commits - before[1]) / spent.at)
+    return Seen(load, spent, process_bytes, float(wal), *rates)
+
+
+_COMMITS = "streamcat_heartbeat_commits_total"
+
+
+def mixed(of_each: Sequence[int], names: Sequence[str]) -> list[str]:
+    """Return each name as often as its audience is large, evenly spread."""
+    places = [
+        ((number + 0.5) / audience, name)
+        for audience, name in zip(of_each, names, strict=False)
+        for number in range(audience)
+    ]
+    return [name for _, name in sorted(places)]
+
+
+def _players(bench: Bench, port: int, of_each: Sequence[int]) -> "subprocess.Popen[str]":
+    plan = Plan(mixed(of_each, bench.channel_ids), INTERVAL, WINDOW, COUNTS_EVERY)
+    command = [sys.executable, "-m", "bench.scale.beats", str(port)]
+    streams: dict[str, Any] = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "text": True}
+    players = subprocess.Popen(command, cwd=ROOT, env=bench.world.environ, **streams)
+    assert players.stdin is not None
+    players.stdin.write(json.dumps(asdict(plan)) + "\n")
+    players.stdin.flush()
+    return players
+
+
+def _come_and_go(reactor: Reactor, crowd: Crowd, node_ids: Sequence[str]) -> None:
+    others, due = cycle(node_ids), time.perf_counter()
+    for _ in range(int(SECONDS)):
+        crowd.drop(COMING)
+        crowd.grow(list(islice(others, COMING)))
+        due += 1
+        reactor.idle(due)

@@ -1,11 +1,13 @@
 """Unit costs of a server process, each from a server that has just started and does nothing else."""
 
-import asyncio
+import os
 import statistics
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
+
+import asyncpg
 
 from bench.fanout.crowd import Crowd, Reactor
 from bench.fanout.rounds import Pace, Turns, memory
@@ -14,7 +16,7 @@ from bench.fanout.said import CHANNEL, START, VIEWERS, Scenario
 from bench.scale import beats
 from bench.scale.deflated import DeflatedCrowd
 from bench.scale.meters import Meter, counted
-from bench.scale.model import Server
+from bench.scale.model import Postgres, Server
 from bench.served import free_port, served
 
 SOCKETS = 2_000
@@ -28,7 +30,15 @@ STEADY = Pace(every=0.04, seconds=2.0, least=3)
 # Longer than a subscriber of viewer counts is told nothing more.
 WAVES = Pace(pause=1.2, least=3)
 UNHEARD = 20
-HEARTBEATS = {1: 200, 64: 3000}
+# By connections: with one, each has a commit of its own.
+HEARTBEATS = {1: 300, 64: 3000}
+
+
+# With its indexes, and what marks its minute for a roll-up is not kept.
+_ROOM = """
+SELECT sum(pg_total_relation_size(inhrelid))::float / (SELECT count(*) FROM metrics)
+  FROM pg_inherits WHERE inhparent = 'metrics'::regclass
+"""
 
 
 @dataclass
@@ -44,8 +54,10 @@ class Found:
         return statistics.median(self.rounds[name])
 
     def server(self) -> Server:
-        names = Server.__dataclass_fields__
-        return Server(**{name: self[name] for name in names})
+        return Server(**{one.name: self[one.name] for one in fields(Server)})
+
+    def postgres(self) -> Postgres:
+        return Postgres(**{one.name: self[f"postgres_{one.name}"] for one in fields(Postgres)})
 
 
 @dataclass(frozen=True)
@@ -59,8 +71,6 @@ class Bench:
     @contextmanager
     def server(self, **environ: str) -> Iterator[tuple[int, int]]:
         """Run a server on the core that is its own; give its port and process."""
-        import os
-
         port = free_port()
         os.sched_setaffinity(0, [self.world.core])
         with served(port, {**self.world.environ, **environ, "PORT": str(port)}) as pid:
@@ -147,11 +157,14 @@ def many_channels(bench: Bench, found: Found) -> None:
 
 async def players(bench: Bench, found: Found) -> None:
     """Heartbeats, each with a commit of its own and many with one; then pings."""
+    connection = await asyncpg.connect(bench.world.environ["DATABASE_URL"])
+    await connection.execute("TRUNCATE metrics, metric_marks")
     with bench.server(SOCKET_PING_SECONDS=str(PING_SECONDS)) as (port, pid):
         await beats.at_once(port, bench.channel_ids, 16, 200)
         spent = {}
         for connections, count in HEARTBEATS.items():
             commits = counted(port, "streamcat_heartbeat_commits_total")
+            lsn = await connection.fetchval("SELECT pg_current_wal_lsn()")
             meter = Meter(pid, bench.postgres)
             answered = await beats.at_once(port, bench.channel_ids, connections, count)
             used = meter.since()
@@ -159,12 +172,17 @@ async def players(bench: Bench, found: Found) -> None:
             spent[connections] = (share, (used.server - used.at * found["idle"]) / count, used.postgres / count)
             if connections == 1:
                 found.add("commit_seconds", answered)
+            else:
+                wal = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", lsn)
+                found.add("postgres_wal_bytes", float(wal) / count)
+                found.add("postgres_row_bytes", await connection.fetchval(_ROOM))
         (one, *alone), (few, *shared) = spent.values()
         found.add("shared", 1 / few)
         for name, single, many in zip(("", "postgres_"), alone, shared, strict=True):
             commit = (single - many) / (one - few)
             found.add(f"{name}commit", commit)
             found.add(f"{name}heartbeat", many - few * commit)
+        await connection.close()
         bench.reset(CHANNEL)
         with _crowd(port, CHANNEL) as (reactor, crowd):
             crowd.grow([bench.world.node_ids[0]] * SOCKETS)
@@ -173,7 +191,6 @@ async def players(bench: Bench, found: Found) -> None:
             reactor.idle(time.perf_counter() + PINGS_SECONDS)
             used = meter.since()
             found.add("ping", (used.server / used.at - found["idle"]) * PING_SECONDS / SOCKETS)
-    await asyncio.sleep(0)
 
 
 def compressed(bench: Bench, found: Found) -> None:
