@@ -1,7 +1,7 @@
 """Unit costs of PostgreSQL, of what no single server does: counting, roll-ups, notices to many processes, room."""
 
 import time
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -12,6 +12,7 @@ from bench.scale.sockets import Bench, Found
 from bench.viewers import HEARTBEATS, PERIOD, WINDOW
 from models import Rhythm, utcnow
 from models.engine import create_engine, create_sessions
+from models.rollup import MINUTE
 from subscriptions.bus import Bus
 from subscriptions.publish import Publisher
 from subscriptions.rollups import Rollups, RollupsConfig
@@ -32,9 +33,8 @@ _SEEN = """
 SELECT count(*) FROM metrics
  WHERE sent_at > now() - $1::interval AND stream_id IN (SELECT live_stream_id FROM channels)
 """
-_AGAIN = "DELETE FROM metric_minutes WHERE minute = $1 AND stream_id = ANY($2)"
+_AGAIN = "DELETE FROM metric_minutes WHERE minute >= $1 AND stream_id = ANY($2)"
 _MARK = "INSERT INTO metric_marks SELECT unnest($2::uuid[]), $1, NULL"
-MOMENT = "SELECT date_bin('1 minute', now(), TIMESTAMPTZ '1970-01-01 00:00+00')"
 
 
 async def measure(bench: Bench, found: Found) -> None:
@@ -46,8 +46,8 @@ async def measure(bench: Bench, found: Found) -> None:
     sessions = create_sessions(engine)
     await connection.execute("TRUNCATE metrics, metric_marks, metric_minutes, metric_counts")
     rows = await connection.fetch("SELECT live_stream_id, id, user_id FROM channels ORDER BY name")
-    await _fill(connection, rows)
     filled = utcnow()
+    await _fill(connection, rows, filled - BEATS * PERIOD)
     await _counts(
         bench, connection, Publisher(sessions, Bus(database_url, sessions, heartbeat=60)), rows, filled, found
     )
@@ -74,9 +74,8 @@ async def _notices(bench: Bench, connection: Any, database_url: str, found: Foun
         await one.close()
 
 
-async def _fill(connection: Any, rows: Any) -> None:
+async def _fill(connection: Any, rows: Any, began: datetime) -> None:
     """Give the first streams audiences of these sizes, and all others one of two, for some minutes."""
-    began = await connection.fetchval(MOMENT) - BEATS * PERIOD
     await connection.execute("UPDATE streams SET started_at = $1", began)
     for number, (stream_id, _, user_id) in enumerate(rows):
         size = SIZES[number] if number < len(SIZES) else 2
@@ -84,7 +83,9 @@ async def _fill(connection: Any, rows: Any) -> None:
     await connection.execute("VACUUM ANALYZE")
 
 
-async def _counts(bench: Bench, connection: Any, publisher: Publisher, rows: Any, filled: Any, found: Found) -> None:
+async def _counts(
+    bench: Bench, connection: Any, publisher: Publisher, rows: Any, filled: datetime, found: Found
+) -> None:
     async def count(channel_ids: list[UUID], *, changes: bool) -> tuple[float, float, int]:
         await connection.execute(_LIVE, channel_ids)
         viewers = Viewers(publisher, ViewersConfig(window=_window(filled), interval=1e-6, retention_days=90))
@@ -115,7 +116,7 @@ async def _counts(bench: Bench, connection: Any, publisher: Publisher, rows: Any
     await connection.execute(_LIVE, everyone)
 
 
-def _window(filled: Any) -> float:
+def _window(filled: datetime) -> float:
     """Seconds, as if time had stood still since."""
     return WINDOW + (utcnow() - filled).total_seconds()
 
@@ -124,19 +125,17 @@ async def _rollups(bench: Bench, connection: Any, rollups: Rollups, rows: Any, f
     while await rollups.roll_up():
         pass
     await connection.execute("DELETE FROM metric_marks")
-    minute = await connection.fetchval("SELECT max(minute) FROM metric_minutes")
+    minute = await connection.fetchval("SELECT max(minute) - interval '1 min' FROM metric_minutes")
     big, small = rows[len(SIZES) - 1]["live_stream_id"], [row["live_stream_id"] for row in rows[len(SIZES) :]]
     for _ in range(ROUNDS):
         used = {}
         for name, streams in (("big", [big]), ("small", small)):
-            # As of a minute that is just over.
             await connection.execute(_AGAIN, minute, streams)
             await connection.execute(_MARK, minute, streams)
-            meter, own = Meter(None, bench.postgres), time.process_time()
-            while await rollups.roll_up():
-                pass
-            used[name] = meter.since().postgres, time.process_time() - own
-        beats = 2 * SIZES[-1]
-        found.add("postgres_roll_stream", used["small"][0] / len(small))
-        found.add("postgres_roll_beat", used["big"][0] / beats)
-        found.add("roll_stream_worker", used["small"][1] / len(small))
+            meter, own, minutes = Meter(None, bench.postgres), time.process_time(), 0
+            while stored := await rollups.roll_up():
+                minutes += stored
+            used[name] = meter.since().postgres / minutes, (time.process_time() - own) / minutes
+        found.add("postgres_roll_stream", used["small"][0])
+        found.add("postgres_roll_beat", used["big"][0] / (SIZES[-1] * MINUTE / PERIOD))
+        found.add("roll_stream_worker", used["small"][1])

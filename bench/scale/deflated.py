@@ -15,7 +15,7 @@ class DeflatedCrowd(Crowd):
 
     def __init__(self, *arguments: object) -> None:
         super().__init__(*arguments)  # type: ignore[arg-type]
-        self.unpackers: dict[bytes, "zlib._Decompress"] = {}
+        self.unpackers: dict[bytes, zlib._Decompress] = {}
         self.frames_packed = self.bytes_packed = 0
 
     def take(self, watcher: Watcher, data: bytes) -> None:
@@ -24,9 +24,9 @@ class DeflatedCrowd(Crowd):
             super().take(watcher, data)
             return
         plain, start = bytearray(), 0
-        while len(data) - start >= 2:  # noqa: PLR2004 - the least head
+        while len(data) - start >= 2:
             length, begin = data[start + 1], start + 2
-            if length > 125:  # noqa: PLR2004 - then two bytes of length follow
+            if length > 125:
                 length, begin = int.from_bytes(data[start + 2 : start + 4], "big"), start + 4
             if begin + length > len(data):
                 break

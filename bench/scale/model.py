@@ -148,7 +148,7 @@ def audiences(viewers: int, channels: int) -> list[int]:
     for _ in range(60):
         power = (low + high) / 2
         total = sum(rank**-power for rank in range(1, channels + 1))
-        low, high = (power, high) if total > 10 else (low, power)  # noqa: PLR2004 - a tenth
+        low, high = (power, high) if total > 10 else (low, power)
     found = [max(1, round(viewers * rank**-power / total)) for rank in range(1, channels + 1)]
     found[0] += viewers - sum(found)
     return found

@@ -92,37 +92,40 @@ def _crowd(port: int, scenario: Scenario, kind: Callable[..., Crowd] = Crowd) ->
 
 
 def one_channel(bench: Bench, found: Found) -> None:
-    """Many on one channel: idle, coming, told, going."""
-    bench.reset(CHANNEL)
-    with bench.server(**QUIET) as (port, pid), _crowd(port, CHANNEL) as (reactor, crowd):
-        turns = Turns(reactor, bench.world.source, CHANNEL)
-        ids = [bench.world.node_ids[0]] * SOCKETS
+    """Many on one channel: idle, coming, told, going; then few, for what a change costs by itself."""
+    source, ids = bench.world.source, [bench.world.node_ids[0]] * SOCKETS
+    with bench.server(**QUIET) as (port, pid):
         time.sleep(1)
         meter = Meter(pid, bench.postgres)
         time.sleep(IDLE_SECONDS)
         idle = meter.since()
         found.add("idle", idle.server / idle.at)
-        crowd.grow(ids[:1])
-        before = memory(pid)[0]
-        meter.since()
-        crowd.grow(ids[1:FEW])
-        turns.steady(crowd, pid, Pace(least=3))
-        few = turns.steady(crowd, pid, STEADY)
-        meter.since()
-        crowd.grow(ids[FEW:])
-        found.add("join", meter.since().server / (SOCKETS - FEW))
-        socket = (memory(pid)[0] - before) / (SOCKETS - 1)
-        found.add("socket_bytes", socket)
-        found.add("process_bytes", before - socket)
-        turns.steady(crowd, pid, Pace(least=2))
-        many = turns.steady(crowd, pid, STEADY)
-        slope = many.cpu / (many.deliveries / SOCKETS) - few.cpu / (few.deliveries / FEW)
-        found.add("delivery", slope / (SOCKETS - FEW))
-        meter.since()
-        crowd.leave()
+        bench.reset(CHANNEL)
+        with _crowd(port, CHANNEL) as (reactor, crowd):
+            crowd.grow(ids[:1])
+            before = memory(pid)[0]
+            crowd.grow(ids[1:FEW])
+            meter.since()
+            crowd.grow(ids[FEW:])
+            found.add("join", meter.since().server / (SOCKETS - FEW))
+            socket = (memory(pid)[0] - before) / (SOCKETS - 1)
+            found.add("socket_bytes", socket)
+            found.add("process_bytes", before - socket)
+            turns = Turns(reactor, source, CHANNEL)
+            turns.steady(crowd, pid, Pace(least=2))
+            many = turns.steady(crowd, pid, STEADY)
+            meter.since()
         time.sleep(1.5)
         gone = meter.since()
         found.add("leave", max(0.0, gone.server - gone.at * found["idle"]) / SOCKETS)
+        bench.reset(CHANNEL)
+        with _crowd(port, CHANNEL) as (reactor, crowd):
+            crowd.grow(ids[:FEW])
+            turns = Turns(reactor, source, CHANNEL)
+            turns.steady(crowd, pid, Pace(least=2))
+            few = turns.steady(crowd, pid, STEADY)
+        slope = many.cpu / (many.deliveries / SOCKETS) - few.cpu / (few.deliveries / FEW)
+        found.add("delivery", slope / (SOCKETS - FEW))
 
 
 def many_channels(bench: Bench, found: Found) -> None:
