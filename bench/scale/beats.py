@@ -1,7 +1,7 @@
 """Players: many that come at once, for unit costs; and an audience for the simulation, a process of its own.
 
 `python -m bench.scale.beats PORT` reads its plan from standard input, a line of JSON, says `ready` when all players had
-their turn and were counted, and goes on until standard input ends. It counts viewers, as a worker does.
+their turn and were counted, goes on until standard input ends, and then says how often a second it counted viewers.
 """
 
 import asyncio
@@ -81,6 +81,7 @@ class Audience:
         self._idle: asyncio.Queue[Pair] = asyncio.Queue()
         for pair in connections:
             self._idle.put_nowait(pair)
+        self.counts = 0
 
     async def watch(self) -> None:
         """Let those who are there to begin with send, until cancelled."""
@@ -94,6 +95,7 @@ class Audience:
                 fresh = [self._players.begin(channel) for channel in set(self._plan.channels)]
                 await asyncio.gather(*map(self._send, fresh))
                 await viewers.count_viewers()
+                self.counts += 1
                 group.create_task(self._stay(fresh))
                 await asyncio.sleep(max(0.0, due - time.perf_counter()))
 
@@ -127,7 +129,9 @@ async def main(port: int) -> None:
     work.append(asyncio.create_task(audience.count(viewers)))
     await asyncio.sleep(plan.interval)
     print("ready", flush=True)
+    began, before = time.perf_counter(), audience.counts
     await asyncio.to_thread(sys.stdin.read)
+    print((audience.counts - before) / (time.perf_counter() - began), flush=True)
     for task in work:
         assert not task.done(), task
         task.cancel()

@@ -1,4 +1,4 @@
-"""Unit costs of PostgreSQL, of what no single server does: counting, roll-ups, notices to many processes, room."""
+"""Unit costs of PostgreSQL, of what the requests to a server do not show: counting, roll-ups, notices."""
 
 import time
 from datetime import datetime, timedelta
@@ -7,6 +7,7 @@ from uuid import UUID
 
 import asyncpg
 
+from bench.scale import bus
 from bench.scale.meters import Meter
 from bench.scale.sockets import Bench, Found
 from bench.viewers import HEARTBEATS, PERIOD, WINDOW
@@ -19,11 +20,8 @@ from subscriptions.rollups import Rollups, RollupsConfig
 from subscriptions.viewers import Viewers, ViewersConfig
 
 SIZES = (10, 1_000, 100_000)
-BEATS = 8
+BEATS = 6
 ROUNDS = 3
-LISTENERS = 20
-NOTICES = 1_000
-_NOTIFY = "SELECT pg_notify('bench', 'viewers:' || gen_random_uuid()) FROM generate_series(1, $1::int)"
 _LIVE = """
 UPDATE channels
    SET live_stream_id = CASE WHEN id = ANY($1) THEN (SELECT id FROM streams WHERE channel_id = channels.id) END
@@ -38,10 +36,11 @@ _MARK = "INSERT INTO metric_marks SELECT unnest($2::uuid[]), $1, NULL"
 
 
 async def measure(bench: Bench, found: Found) -> None:
-    """Fill in what is PostgreSQL's; print what a count takes by its size."""
+    """Fill in what the costs of `model.Postgres` lack."""
     database_url = bench.world.environ["DATABASE_URL"]
     connection = await asyncpg.connect(database_url)
-    await _notices(bench, connection, database_url, found)
+    await bus.on_postgres(bench, connection, found)
+    bus.on_redis(bench, found)
     engine = create_engine(database_url, pool_size=2, statement_timeout_ms=60_000, name="bench")
     sessions = create_sessions(engine)
     await connection.execute("TRUNCATE metrics, metric_marks, metric_minutes, metric_counts")
@@ -54,24 +53,6 @@ async def measure(bench: Bench, found: Found) -> None:
     await _rollups(bench, connection, Rollups(sessions, RollupsConfig(Rhythm(), retention_days=730)), rows, found)
     await engine.dispose()
     await connection.close()
-
-
-async def _notices(bench: Bench, connection: Any, database_url: str, found: Found) -> None:
-    spent, listening = {}, []
-    for listeners in (1, LISTENERS):
-        while len(listening) < listeners:
-            listening.append(await asyncpg.connect(database_url))
-            await listening[-1].add_listener("bench", lambda *_: None)
-        for _ in range(ROUNDS):
-            meter = Meter(None, bench.postgres)
-            await connection.execute(_NOTIFY, NOTICES)
-            for one in listening:
-                await one.fetchval("SELECT 1")
-            spent.setdefault(listeners, []).append(meter.since().postgres)
-    for few, many in zip(*spent.values(), strict=True):
-        found.add("postgres_notice", (many - few) / (LISTENERS - 1) / NOTICES)
-    for one in listening:
-        await one.close()
 
 
 async def _fill(connection: Any, rows: Any, began: datetime) -> None:

@@ -48,6 +48,7 @@ class Postgres:
     roll_stream: float
     roll_beat: float
     wal_bytes: float
+    commit_wal_bytes: float
     row_bytes: float
 
 
@@ -137,7 +138,7 @@ def predict(load: Load, server: Server, postgres: Postgres) -> Predicted:
             "reads": (events + sockets / load.stay) * load.processes * postgres.read,
             "roll-ups": len(load.audiences) / 60 * postgres.roll_stream + load.heartbeats * postgres.roll_beat,
         },
-        wal_bytes=load.heartbeats * postgres.wal_bytes,
+        wal_bytes=load.heartbeats * postgres.wal_bytes + load.commits * postgres.commit_wal_bytes,
         wire_bytes=load.viewers * load.changes * load.wire_bytes,
     )
 

@@ -57,7 +57,9 @@ async def main(*options: str) -> None:
 def _tell_units(found: Found) -> None:
     for name, values in found.rounds.items():
         one, least, most = found[name], min(values), max(values)
-        if "bytes" in name:
+        if name == "idle" or name == "postgres_idle":
+            print(f"{name:26} {one:14.4f} cores   {least:.4f} to {most:.4f}")
+        elif "bytes" in name:
             print(f"{name:26} {one:14,.0f} bytes   {least:,.0f} to {most:,.0f}")
         else:
             print(f"{name:26} {one * 1e6:14,.2f} us      {least * 1e6:,.2f} to {most * 1e6:,.2f}")

@@ -27,6 +27,7 @@ from bench.served import ROOT
 
 SOCKETS, WATCHED = 3_000, 60
 INTERVAL, WINDOW, PING = 10.0, 15.0, 6.0
+# A little more than a process waits between two frames of one number; with what counting takes, seldomer.
 COUNTS_EVERY = 1.1
 SECONDS = 25.0
 COMING = 30  # sockets a second
@@ -87,7 +88,7 @@ async def simulate(bench: Bench, commit_seconds: float) -> Seen:
         beats = await connection.fetchval("SELECT count(*) FROM metrics") - beats
         process_bytes = memory(pid)[0]
         events, commits = counted(port, "streamcat_subscription_events_total"), counted(port, _COMMITS)
-        players.communicate()
+        counts = float(players.communicate()[0])
         assert not players.returncode, "the players had to stop"
         reactor.idle(time.perf_counter() + 2)
         rows = await connection.fetch("SELECT viewer_count FROM channels ORDER BY name")
@@ -97,8 +98,8 @@ async def simulate(bench: Bench, commit_seconds: float) -> Seen:
     await connection.close()
     load = Load(
         [*of_each, *[0] * (len(numbers) - WATCHED)],
-        changes=1 / COUNTS_EVERY,
-        counts=1 / COUNTS_EVERY,
+        changes=counts,
+        counts=counts,
         stay=SOCKETS / COMING,
         # There are more players than sockets in the end.
         heartbeat_interval=SOCKETS * spent.at / beats,

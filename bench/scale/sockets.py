@@ -3,6 +3,7 @@
 import os
 import statistics
 import time
+import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
@@ -25,15 +26,16 @@ IDLE_SECONDS = 3.0
 # No ping comes while something else is measured.
 QUIET = {"SOCKET_PING_SECONDS": "600"}
 PING_SECONDS = 2.0
-PINGS_SECONDS = 8.0
+PINGS_SECONDS = 6.0
 STEADY = Pace(every=0.04, seconds=2.0, least=3)
 # Longer than a subscriber of viewer counts is told nothing more.
-WAVES = Pace(pause=1.2, least=3)
+WAVES = Pace(pause=1.2, least=5)
 UNHEARD = 20
 # By connections: with one, each has a commit of its own.
 HEARTBEATS = {1: 300, 64: 3000}
 
 
+_WAL = ("postgres_wal_bytes", "postgres_commit_wal_bytes")
 # With its indexes, and what marks its minute for a roll-up is not kept.
 _ROOM = """
 SELECT sum(pg_total_relation_size(inhrelid))::float / (SELECT count(*) FROM metrics)
@@ -75,6 +77,9 @@ class Bench:
         os.sched_setaffinity(0, [self.world.core])
         with served(port, {**self.world.environ, **environ, "PORT": str(port)}) as pid:
             os.sched_setaffinity(0, self.world.others)
+            # It listens before it serves.
+            with urllib.request.urlopen(f"http://127.0.0.1:{port}/healthz"):
+                pass
             yield port, pid
 
     def reset(self, scenario: Scenario) -> None:
@@ -100,6 +105,7 @@ def one_channel(bench: Bench, found: Found) -> None:
         time.sleep(IDLE_SECONDS)
         idle = meter.since()
         found.add("idle", idle.server / idle.at)
+        found.add("postgres_idle", idle.postgres / idle.at)
         bench.reset(CHANNEL)
         with _crowd(port, CHANNEL) as (reactor, crowd):
             crowd.grow(ids[:1])
@@ -154,7 +160,8 @@ def many_channels(bench: Bench, found: Found) -> None:
         spent = meter.since()
         looks = WAVES.least * len(ids)
         found.add("event", (told.cpu - spent.at * found["idle"]) / looks - found["delivery"])
-        found.add("postgres_read", max(0.0, spent.postgres / looks - unheard.postgres / notices))
+        told_of = (unheard.postgres - unheard.at * found["postgres_idle"]) / notices
+        found.add("postgres_read", (spent.postgres - spent.at * found["postgres_idle"]) / looks - told_of)
         found.add("frame_bytes", len(crowd.sample))
 
 
@@ -172,19 +179,18 @@ async def players(bench: Bench, found: Found) -> None:
             answered = await beats.at_once(port, bench.channel_ids, connections, count)
             used = meter.since()
             share = (counted(port, "streamcat_heartbeat_commits_total") - commits) / count
-            spent[connections] = (share, (used.server - used.at * found["idle"]) / count, used.postgres / count)
+            wal = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", lsn)
+            server = used.server - used.at * found["idle"]
+            spent[connections] = share, server / count, used.postgres / count, float(wal) / count
             if connections == 1:
                 found.add("commit_seconds", answered)
-            else:
-                wal = await connection.fetchval("SELECT pg_wal_lsn_diff(pg_current_wal_lsn(), $1)", lsn)
-                found.add("postgres_wal_bytes", float(wal) / count)
-                found.add("postgres_row_bytes", await connection.fetchval(_ROOM))
+        found.add("postgres_row_bytes", await connection.fetchval(_ROOM))
         (one, *alone), (few, *shared) = spent.values()
-        found.add("shared", 1 / few)
-        for name, single, many in zip(("", "postgres_"), alone, shared, strict=True):
+        names = ("heartbeat", "commit"), ("postgres_heartbeat", "postgres_commit"), _WAL
+        for (each, together), single, many in zip(names, alone, shared, strict=True):
             commit = (single - many) / (one - few)
-            found.add(f"{name}commit", commit)
-            found.add(f"{name}heartbeat", many - few * commit)
+            found.add(together, commit)
+            found.add(each, many - few * commit)
         await connection.close()
         bench.reset(CHANNEL)
         with _crowd(port, CHANNEL) as (reactor, crowd):
