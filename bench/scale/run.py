@@ -10,6 +10,7 @@ import argparse
 import os
 import resource
 from contextlib import ExitStack
+from dataclasses import replace
 
 import asyncpg
 
@@ -20,8 +21,13 @@ from bench.scale.model import Load, Predicted, audiences, predict
 from bench.scale.simulation import Seen, simulate
 from bench.scale.sockets import Bench, Found
 
-# Viewers and channels that are live; processes such that none has more sockets than a half of SOCKETS.
-SIZES = ((1_000, 100, 1), (100_000, 2_000, 10), (1_000_000, 10_000, 100))
+# Viewers, channels that are live, processes; and the last again with what docs/scale.md says to turn.
+PLANS: tuple[tuple[int, int, int, dict[str, float]], ...] = (
+    (1_000, 100, 1, {}),
+    (100_000, 2_000, 10, {}),
+    (1_000_000, 10_000, 100, {}),
+    (1_000_000, 10_000, 100, {"changes": 0.2, "counts": 0.2, "heartbeat_interval": 60.0, "window": 90.0}),
+)
 # Of TCP over IPv4 over Ethernet, with timestamps; and of a frame of a websocket.
 PACKET_BYTES, HEAD_BYTES = 66, 4
 
@@ -49,15 +55,15 @@ async def main(*options: str) -> None:
         await database.measure(bench, found)
     _tell_units(found)
     _tell_simulation(seen, predict(seen.load, found.server(), found.postgres()))
-    for size in SIZES:
-        _tell_plan(size, found)
+    for plan in PLANS:
+        _tell_plan(*plan, found)
     print(f"Load {os.getloadavg()[0]:.1f} at the end.")
 
 
 def _tell_units(found: Found) -> None:
     for name, values in found.rounds.items():
         one, least, most = found[name], min(values), max(values)
-        if name == "idle" or name == "postgres_idle":
+        if name in {"idle", "postgres_idle"}:
             print(f"{name:26} {one:14.4f} cores   {least:.4f} to {most:.4f}")
         elif "bytes" in name:
             print(f"{name:26} {one:14,.0f} bytes   {least:,.0f} to {most:,.0f}")
@@ -91,10 +97,9 @@ def _tell_parts(told: Predicted) -> None:
         print(f"  {name}: " + ", ".join(f"{part} {cores:.3f}" for part, cores in parts.items()))
 
 
-def _tell_plan(size: tuple[int, int, int], found: Found) -> None:
-    viewers, channels, processes = size
-    wire = found["frame_bytes"] + HEAD_BYTES + PACKET_BYTES
-    load = Load(audiences(viewers, channels), processes, wire_bytes=wire, commit_seconds=found["commit_seconds"])
+def _tell_plan(viewers: int, channels: int, processes: int, turned: dict[str, float], found: Found) -> None:
+    wire, waits = found["frame_bytes"] + HEAD_BYTES + PACKET_BYTES, found["commit_seconds"]
+    load = replace(Load(audiences(viewers, channels), processes, wire_bytes=wire, commit_seconds=waits), **turned)
     told = predict(load, found.server(), found.postgres())
     print(
         f"{viewers:,} viewers of {channels:,} channels on {processes} processes: "
