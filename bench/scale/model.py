@@ -6,6 +6,7 @@ commit, and on how many processes somebody watches a channel.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import exp
 
 
 @dataclass(frozen=True)
@@ -61,7 +62,8 @@ class Load:
         changes: Per second, of each number of viewers that is not 0.
         stay: Seconds from a viewer's coming to its going.
         wire_bytes: Of a delivery.
-        commit_seconds: From a heartbeat's coming until those that came meanwhile are taken with the next commit.
+        commit_seconds: That a commit of heartbeats takes, by the clock.
+        batch_delay: That the first of commits which follow each other waits for company.
     """
 
     audiences: Sequence[int]
@@ -73,7 +75,8 @@ class Load:
     window: float = 45.0
     ping_interval: float = 20.0
     wire_bytes: float = 200.0
-    commit_seconds: float = 0.01
+    commit_seconds: float = 0.004
+    batch_delay: float = 0.005
 
     @property
     def viewers(self) -> int:
@@ -95,9 +98,11 @@ class Load:
 
     @property
     def commits(self) -> float:
-        """Of all processes: those who come while one is under way share the next."""
+        """Of all processes: who comes during one is in the next, which follows at once; only the first waits."""
         rate = self.heartbeats / self.processes
-        return self.processes * rate / (1 + rate * self.commit_seconds)
+        # Nobody comes during one with the probability exp(-rate * seconds): then it was the last for now.
+        row = exp(min(rate * self.commit_seconds, 50))
+        return self.processes * row / (1 / rate + self.batch_delay + row * self.commit_seconds)
 
 
 @dataclass(frozen=True)
