@@ -22,7 +22,7 @@ from bench.scale.simulation import Seen, simulate
 from bench.scale.sockets import Bench, Found
 
 # Viewers, channels that are live, processes; and the last again with what docs/scale.md says to turn.
-TURNED = {"changes": 0.2, "counts": 0.2}
+TURNED = {"changes": 0.2, "counts": 0.2, "batch_delay": 0.25}
 PLANS: tuple[tuple[int, int, int, dict[str, float]], ...] = (
     (1_000, 100, 1, {}),
     (100_000, 2_000, 10, {}),
