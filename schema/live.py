@@ -90,16 +90,17 @@ class Run:
 
     async def _run(self, prepared: Prepared, request: GraphQLRequest) -> None:
         errors: list[dict[str, Any]] | None = None
-        pause = _SHORTEST_PAUSE
+        loop, pause = asyncio.get_running_loop(), _SHORTEST_PAUSE
         try:
             # Counted here and not where it is made: a task that is left at once never gets this far, nor to any end.
             with RUNS.track_inprogress():
                 while True:
+                    began = loop.time()
                     errors = await self._source(prepared, request)
                     if not self._goes_on_after(errors):
                         break
+                    pause = _SHORTEST_PAUSE if loop.time() > began + _LONGEST_PAUSE else min(2 * pause, _LONGEST_PAUSE)
                     await asyncio.sleep(pause)
-                    pause = min(2 * pause, _LONGEST_PAUSE)
         except Exception as error:  # noqa: BLE001 - told and logged as any fault of ours
             errors = request_error(*masked(error, "a subscription"))["errors"]
         finally:
