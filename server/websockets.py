@@ -5,6 +5,7 @@ import socket
 from collections.abc import Callable
 from typing import Any, Final, cast
 
+from uvicorn.protocols.utils import ClientDisconnected
 from uvicorn.protocols.websockets.websockets_sansio_impl import WebSocketsSansIOProtocol
 
 from schema.transport.config import WIRE
@@ -62,6 +63,9 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
 
     async def send(self, message: Any) -> None:
         """Send what the application says."""
+        if self.transport.is_closing():
+            # Before websockets finds out by an assertion.
+            raise ClientDisconnected
         await super().send(message)
         if message["type"] == "websocket.accept":
             # Several kilobytes of headers, which nobody asks for again.
