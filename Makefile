@@ -34,7 +34,7 @@ help: ## List the targets.
 run: $(RUN) $(WEB) ## Install what is missing and serve. The data stays in .data. Stop with Ctrl-C.
 	@exec $(PY) -m app serve
 
-test: $(DEV) $(WEB_DEV) ## Run the tests, less than five minutes. More pytest arguments: ARGS="...".
+test: $(DEV) $(WEB_DEV) ## Run the tests, about eight minutes on two cores. More pytest arguments: ARGS="...".
 	@exec $(PY) -m pytest -n $(PROCESSES) $(ARGS)
 
 test-browser: $(DEV) $(WEB_DEV) ## Run the tests that need Chromium and its driver.

@@ -72,11 +72,18 @@ class WebSocketProtocol(WebSocketsSansIOProtocol):
             del self.request, self.response
 
     def keepalive_timeout(self) -> None:
-        """End what does not answer."""
-        super().keepalive_timeout()
+        """End what does not answer; a laptop that wakes up comes back, as it would not after uvicorn's 1011."""
+        self.pong_timer = None
+        self.pending_ping_payload = None
+        if self.close_sent or self.transport.is_closing():
+            return
+        self.conn.fail(1001, "Client does not answer pings")
+        self.transport.write(b"".join(self.conn.data_to_send()))
+        self.close_sent = True
         if self.transport.get_write_buffer_size():
             # Closing waits until everything is taken, by a client that takes nothing.
             self.transport.abort()
+        self.transport.close()
 
     def on_task_complete(self, task: "asyncio.Task[None]") -> None:
         """Give the client some time for what was said last."""

@@ -120,9 +120,13 @@ async def test_what_failed_or_has_no_length_is_not_offered(studio: Studio, emula
     await emulator.control("settings", {"recordingOutcome": outcome})
     await studio.stream()
     [stream] = await studio.until(
-        lambda found: bool(found and found[0]["recording"] and found[0]["recording"]["state"] == "FAILED"), "failed"
+        lambda found: bool(
+            found
+            and found[0]["recording"]
+            and (found[0]["recording"]["state"], found[0]["state"]) == ("FAILED", "ENDED")
+        ),
+        "failed, and the stream over",
     )
-    assert stream["state"] == "ENDED"
     assert (stream["recording"]["playbackUrl"], stream["recordingPath"]) == (None, None)
     assert await studio.row("look_after", stream["recording"]["id"]) is None
     assert await studio.listed() == []
